@@ -1,0 +1,91 @@
+"""One transaction per unit of work, opened at the edge, confined to one provider; the only place that commits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import ScriptDirectory
+from pydantic import SecretStr
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+
+from shared.contracts.ids import ProviderId
+from shared.messaging import outbox
+from shared.messaging.schema import PROVIDER_SETTING
+
+PLATFORM = ProviderId("-")
+"""Stands for no provider at all: what an operator does before or beside any tenant."""
+
+_MIGRATION_LOCK = 7_201_853_001
+
+
+class Database:
+    """A pool of connections of the role that may not own tables nor bypass row-level security."""
+
+    def __init__(self, url: SecretStr, pool_size: int = 10) -> None:
+        self.engine = create_async_engine(
+            url.get_secret_value(),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=30,
+            connect_args={"server_settings": {"jit": "off", "TimeZone": "UTC"}, "command_timeout": 60},
+        )
+        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        self.announced = asyncio.Event()
+        """Set after every commit that left outbox rows; the relay of this process waits for it."""
+
+    @asynccontextmanager
+    async def begin(self, provider: ProviderId | None = None) -> AsyncIterator[AsyncSession]:
+        """A transaction that commits when the block ends and is undone when it raises.
+
+        With a provider, rows of others neither show nor can be written; without one, no tenant row at all shows.
+        """
+        async with self._sessions() as tx:
+            async with tx.begin():
+                outbox.open_for(tx)
+                if provider is not None:
+                    await enter_provider(tx, provider)
+                yield tx
+                announces = await outbox.write_pending(tx)
+            if announces:
+                self.announced.set()
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+async def enter_provider(tx: AsyncSession, provider: ProviderId) -> None:
+    """Confine the rest of the transaction to `provider`; the setting ends with the transaction."""
+    await tx.execute(text(f"SELECT set_config('{PROVIDER_SETTING}', :provider, true)"), {"provider": provider})
+
+
+def _upgrade(connection: Connection, versions: Path) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(versions.parent))
+    config.set_main_option("path_separator", "os")
+    script = ScriptDirectory.from_config(config)
+    environment = EnvironmentContext(config, script)
+    with environment:
+        environment.configure(
+            connection=connection,
+            fn=lambda current, _: script._upgrade_revs("head", current),
+            transaction_per_migration=False,
+        )
+        with environment.begin_transaction():
+            environment.run_migrations()
+
+
+async def migrate(owner_url: SecretStr, versions: Path) -> None:
+    """Bring a database to the newest revision in `versions`; concurrent callers wait for one another."""
+    engine = create_async_engine(owner_url.get_secret_value())
+    try:
+        async with engine.begin() as connection:
+            await connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
+            await connection.run_sync(_upgrade, versions)
+    finally:
+        await engine.dispose()

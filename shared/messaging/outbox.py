@@ -1,0 +1,59 @@
+"""Publishing means inserting a row in somebody else's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from shared import telemetry
+from shared.contracts.event import Event
+from shared.contracts.topics import topic_of
+
+_PENDING = "outbox.pending"
+
+
+def open_for(tx: AsyncSession) -> None:
+    tx.info[_PENDING] = []
+
+
+def append(tx: AsyncSession, events: Iterable[Event]) -> None:
+    """Announce `events` if and only if `tx` commits. Does not flush, commit or open anything.
+
+    Whoever announces a change of an aggregate has locked that aggregate's row before: rows are written at the end of
+    the transaction under that lock, so that per key the order of outbox ids is the order of commits.
+    """
+    if _PENDING not in tx.info:
+        raise RuntimeError("events can be announced only in a transaction of Database.begin")
+    tx.info[_PENDING].extend(events)
+
+
+_INSERT = text("""
+    INSERT INTO outbox (topic, key, partition, event_type, provider_id, body, traceparent)
+    SELECT topic, key, partition, event_type, provider_id, body, :traceparent
+    FROM unnest(CAST(:topics AS text[]), CAST(:keys AS text[]), CAST(:partitions AS integer[]),
+                CAST(:types AS text[]), CAST(:providers AS text[]), CAST(:bodies AS text[]))
+         WITH ORDINALITY AS row (topic, key, partition, event_type, provider_id, body, position)
+    ORDER BY position
+""")
+
+
+async def write_pending(tx: AsyncSession) -> bool:
+    """Write what was appended; called once by `Database.begin`, as the last statement before the commit."""
+    events: list[Event] = tx.info.pop(_PENDING)
+    if not events:
+        return False
+    await tx.execute(
+        _INSERT,
+        {
+            "topics": [topic_of(event).name for event in events],
+            "keys": [event.key() for event in events],
+            "partitions": [event.partition() for event in events],
+            "types": [event.TYPE for event in events],
+            "providers": [event.provider for event in events],
+            "bodies": [event.model_dump_json() for event in events],
+            "traceparent": telemetry.current_traceparent(),
+        },
+    )
+    return True

@@ -1,0 +1,116 @@
+"""The machinery's own tables, the same in every service's database.
+
+`MACHINERY_0001` is run by each service's first migration. Outbox, positions, dead letters and timers hold rows of all
+providers and are reached by loops that serve all of them: they are the named exceptions from row-level security.
+"""
+
+from __future__ import annotations
+
+PROVIDER_SETTING = "plumbline.provider"
+
+WITHOUT_ROW_SECURITY = frozenset({"outbox", "positions", "dead_letters", "timers", "alembic_version"})
+
+
+def row_security(table: str) -> str:
+    """DDL that confines `table` (it must have a `provider_id`) to the provider of the transaction, owner included."""
+    return f"""
+    ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;
+    ALTER TABLE {table} FORCE ROW LEVEL SECURITY;
+    CREATE POLICY of_provider ON {table}
+        USING (provider_id = current_setting('{PROVIDER_SETTING}', true))
+        WITH CHECK (provider_id = current_setting('{PROVIDER_SETTING}', true));
+    """
+
+
+MACHINERY_0001 = f"""
+CREATE TABLE outbox (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    topic       text NOT NULL,
+    key         text NOT NULL,
+    partition   integer,
+    event_id    uuid NOT NULL DEFAULT uuidv7(),
+    event_type  text NOT NULL,
+    event_time  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    provider_id text NOT NULL,
+    body        text NOT NULL,
+    traceparent text
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
+
+CREATE TABLE positions (
+    subscription text NOT NULL,
+    topic        text NOT NULL,
+    partition    integer NOT NULL,
+    next_offset  bigint NOT NULL CHECK (next_offset >= 0),
+    attempts     integer NOT NULL DEFAULT 0,
+    PRIMARY KEY (subscription, topic, partition)
+) WITH (fillfactor = 50);
+
+CREATE TABLE dead_letters (
+    id           uuid PRIMARY KEY DEFAULT uuidv7(),
+    provider_id  text,
+    subscription text NOT NULL,
+    topic        text NOT NULL,
+    partition    integer NOT NULL,
+    record_offset bigint NOT NULL,
+    key          bytea,
+    value        bytea,
+    headers      jsonb NOT NULL,
+    code         text NOT NULL,
+    detail       text NOT NULL,
+    trace_id     text,
+    parked_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    state        text NOT NULL DEFAULT 'parked' CHECK (state IN ('parked', 'replayed', 'discarded')),
+    resolved_at  timestamptz,
+    resolved_by  text,
+    resolution   text,
+    CHECK (state = 'parked' OR (resolved_at IS NOT NULL AND resolved_by IS NOT NULL)),
+    UNIQUE (subscription, topic, partition, record_offset)
+);
+CREATE INDEX dead_letters_by_provider ON dead_letters (provider_id, state, id);
+
+CREATE TABLE timers (
+    kind        text NOT NULL,
+    provider_id text NOT NULL,
+    key         text NOT NULL,
+    due_at      timestamptz NOT NULL,
+    causes      text[] NOT NULL DEFAULT '{}',
+    PRIMARY KEY (kind, provider_id, key)
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+CREATE INDEX timers_due ON timers (kind, due_at);
+
+CREATE TABLE idempotency_keys (
+    provider_id text NOT NULL,
+    principal   text NOT NULL,
+    route       text NOT NULL,
+    key         text NOT NULL,
+    body_hash   bytea NOT NULL,
+    status      integer NOT NULL,
+    answer      text NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (provider_id, principal, route, key)
+);
+{row_security("idempotency_keys")}
+
+CREATE TABLE audit_heads (
+    provider_id text PRIMARY KEY,
+    sequence    bigint NOT NULL,
+    hash        bytea NOT NULL
+);
+{row_security("audit_heads")}
+
+CREATE TABLE audit_entries (
+    provider_id   text NOT NULL,
+    sequence      bigint NOT NULL,
+    at            timestamptz NOT NULL,
+    actor         text NOT NULL,
+    action        text NOT NULL,
+    object        text NOT NULL,
+    outcome       text NOT NULL,
+    detail        text NOT NULL,
+    trace_id      text,
+    previous_hash bytea NOT NULL,
+    hash          bytea NOT NULL,
+    PRIMARY KEY (provider_id, sequence)
+);
+{row_security("audit_entries")}
+"""

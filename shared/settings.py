@@ -1,0 +1,42 @@
+"""What every service is configured with. Each service subclasses this with its own prefix (`SCORING_…`)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ServiceSettings(BaseSettings):
+    """Read whole from the environment; a wrong value is refused at start, all mistakes named at once."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+
+    database_url: SecretStr = Field(description="postgresql+asyncpg URL of the role that may not own tables")
+    migration_database_url: SecretStr | None = Field(
+        default=None, description="URL of the owning role; only the `migrate` command needs it"
+    )
+    database_pool_size: int = Field(default=10, ge=2, le=200)
+
+    kafka_bootstrap: str = Field(description="host:port[,host:port…]")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    kafka_username: str | None = None
+    kafka_password: SecretStr | None = None
+    kafka_ca_file: str | None = None
+    kafka_topic_prefix: str = Field(default="", description="put before every topic and group name of a shared cluster")
+    kafka_session_timeout_ms: int = Field(default=10_000, ge=1_000, le=300_000)
+
+    oidc_issuer: str = Field(description="issuer URL; its discovery document names the JWKS")
+    oidc_audience: str = "plumbline"
+
+    http_host: str = "127.0.0.1"
+    http_port: int = Field(ge=0, le=65535)
+    cors_origins: tuple[str, ...] = ()
+
+    otlp_endpoint: str | None = Field(default=None, description="OTLP/HTTP base URL; unset switches tracing off")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    batch_size: int = Field(default=1_000, ge=1, le=10_000, description="records of one partition in one transaction")
+    drain_seconds: float = Field(default=20, gt=0, le=300)
