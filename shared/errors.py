@@ -1,12 +1,12 @@
 """The failure model, at one glance.
 
-    PlumblineError
-      DomainError        understood and refused          → 4xx over HTTP, parked over Kafka
-        NotFound 404 · Forbidden 403 · Conflict 409 · RuleViolation 422
-        PreconditionFailed 412 · PreconditionRequired 428
-      InvalidMessage     bytes that no version of the contract accepts → parked
-    transient            is_transient(exc): the whole unit of work again, with back-off
-    anything else        a bug: the process ends, the supervisor starts it again
+PlumblineError
+  DomainError        understood and refused          → 4xx over HTTP, parked over Kafka
+    NotFound 404 · Forbidden 403 · Conflict 409 · RuleViolation 422
+    PreconditionFailed 412 · PreconditionRequired 428
+  InvalidMessage     bytes that no version of the contract accepts → parked
+transient            is_transient(exc): the whole unit of work again, with back-off
+anything else        a bug: the process ends, the supervisor starts it again
 """
 
 from __future__ import annotations

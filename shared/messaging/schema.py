@@ -73,7 +73,7 @@ CREATE TABLE timers (
     provider_id text NOT NULL,
     key         text NOT NULL,
     due_at      timestamptz NOT NULL,
-    causes      text[] NOT NULL DEFAULT '{}',
+    causes      text[] NOT NULL DEFAULT '{{}}',
     PRIMARY KEY (kind, provider_id, key)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 CREATE INDEX timers_due ON timers (kind, due_at);

@@ -1,0 +1,110 @@
+"""CloudEvents 1.0 in Kafka's binary mode: attributes in headers, the event's JSON as the value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from shared.contracts.event import Event
+from shared.contracts.ids import ProviderId
+from shared.contracts.topics import EVENT_TYPES, Topic
+from shared.errors import InvalidMessage
+
+Headers = Sequence[tuple[str, bytes]]
+
+_PROVIDER_HEADER = "ce_plumblineprovider"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record as a log returns it, before anyone looked inside."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+    def header(self, name: str) -> str | None:
+        for key, value in self.headers:
+            if key == name:
+                return value.decode("utf-8", "replace")
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A decoded record."""
+
+    event: Event
+    event_id: str
+    offset: int
+    traceparent: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one provider has in one partition's batch, in order. `lag` is what still waits behind it."""
+
+    provider: ProviderId
+    deliveries: tuple[Delivery, ...]
+    received_at: datetime
+    lag: int
+
+    @property
+    def events(self) -> list[Event]:
+        return [delivery.event for delivery in self.deliveries]
+
+
+def headers_of(
+    *, event_id: str, event_type: str, time: datetime, source: str, provider: str, key: str, traceparent: str | None
+) -> list[tuple[str, bytes]]:
+    attributes = {
+        "ce_specversion": "1.0",
+        "ce_id": event_id,
+        "ce_type": event_type,
+        "ce_source": f"/plumbline/{source}",
+        "ce_time": time.isoformat(),
+        "ce_subject": key,
+        _PROVIDER_HEADER: provider,
+        "content-type": "application/json",
+    }
+    if traceparent:
+        attributes["traceparent"] = traceparent
+    return [(name, value.encode()) for name, value in attributes.items()]
+
+
+def provider_of(record: Record) -> ProviderId | None:
+    """The provider a record says it belongs to, for filing it as a dead letter."""
+    stated = record.header(_PROVIDER_HEADER)
+    return ProviderId(stated) if stated else None
+
+
+def _located(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"/{'/'.join(map(str, first['loc']))}: {first['msg']}"
+
+
+def decode(record: Record, topic: Topic) -> Delivery:
+    """The event of a record, or `InvalidMessage` with a reason that repeats none of its content."""
+    event_type = record.header("ce_type")
+    event_id = record.header("ce_id")
+    if event_type is None or event_id is None:
+        raise InvalidMessage("the headers ce_type and ce_id are required")
+    model = EVENT_TYPES.get(event_type)
+    if model is None or model not in topic.events:
+        raise InvalidMessage(f"topic {topic.name} has no event of the type named in ce_type")
+    if record.value is None:
+        raise InvalidMessage("the record has no value")
+    try:
+        event = model.model_validate_json(record.value)
+    except ValidationError as error:
+        raise InvalidMessage(f"not a {event_type}: {_located(error)}") from error
+    stated = provider_of(record)
+    if stated is not None and stated != event.provider:
+        raise InvalidMessage("the provider in the header is not the provider in the body")
+    return Delivery(event, event_id, record.offset, record.header("traceparent"))

@@ -1,0 +1,48 @@
+"""What a service declares in its `handlers.py`: which topics and timers it answers to, and with what."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from shared.contracts.ids import ProviderId
+from shared.contracts.topics import Topic
+from shared.messaging.envelope import Batch
+
+Handler = Callable[[AsyncSession, Batch], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """All events of `topic`, one provider's share of one partition's batch at a time, inside the batch's transaction.
+
+    A handler that meets a record it must refuse raises a `DomainError`; the batch is then undone and repeated record
+    by record, and the refused one is parked. What it does not know yet it stores: it is never parked for that.
+    """
+
+    topic: Topic
+    handler: Handler
+
+
+@dataclass(frozen=True, slots=True)
+class DueTimers:
+    """Timers of one kind and provider that came due; their rows are gone when the transaction commits."""
+
+    provider: ProviderId
+    keys: Sequence[str]
+    now: datetime
+
+
+TimerHandler = Callable[[AsyncSession, DueTimers], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """Runs for keys scheduled under `kind`, at most `batch` of them in one transaction."""
+
+    kind: str
+    handler: TimerHandler
+    batch: int = 200
