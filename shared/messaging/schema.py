@@ -22,7 +22,35 @@ def row_security(table: str) -> str:
     """
 
 
+def append_only(table: str) -> str:
+    """DDL that makes the database itself refuse to change or delete a row of `table`."""
+    return f"""
+    CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}
+        FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+    """
+
+
+def statements(script: str) -> list[str]:
+    """A script's statements one by one, as prepared statements need them; `$$` bodies stay whole."""
+    found: list[str] = []
+    pending = ""
+    for piece in script.split(";"):
+        pending += piece
+        if pending.count("$$") % 2:
+            pending += ";"
+            continue
+        if pending.strip():
+            found.append(pending.strip())
+        pending = ""
+    return found
+
+
 MACHINERY_0001 = f"""
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'integrity_constraint_violation';
+END $$;
+
 CREATE TABLE outbox (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     topic       text NOT NULL,
@@ -113,4 +141,5 @@ CREATE TABLE audit_entries (
     PRIMARY KEY (provider_id, sequence)
 );
 {row_security("audit_entries")}
+{append_only("audit_entries")}
 """

@@ -1,0 +1,48 @@
+"""The transaction of a unit of work."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+
+from shared.contracts.ids import ProviderId
+from shared.database import Database, enter_provider
+
+ACME, BETA = ProviderId("acme"), ProviderId("beta")
+WRITE = text("INSERT INTO audit_heads (provider_id, sequence, hash) VALUES (:provider, 1, '')")
+COUNT = text("SELECT count(*) FROM audit_heads")
+
+
+async def test_rows_of_another_provider_do_not_show(machinery: Database) -> None:
+    async with machinery.begin(ACME) as tx:
+        await tx.execute(WRITE, {"provider": ACME})
+    async with machinery.begin(BETA) as tx:
+        assert (await tx.execute(COUNT)).scalar_one() == 0
+    async with machinery.begin() as tx:
+        assert (await tx.execute(COUNT)).scalar_one() == 0
+        await enter_provider(tx, ACME)
+        assert (await tx.execute(COUNT)).scalar_one() == 1
+
+
+async def test_a_row_of_another_provider_cannot_be_written(machinery: Database) -> None:
+    with pytest.raises(Exception, match="row-level security"):
+        async with machinery.begin(ACME) as tx:
+            await tx.execute(WRITE, {"provider": BETA})
+
+
+async def test_the_provider_is_forgotten_when_the_connection_goes_back_to_the_pool(machinery: Database) -> None:
+    async with machinery.begin(ACME) as tx:
+        await tx.execute(WRITE, {"provider": ACME})
+        first = (await tx.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+    async with machinery.begin() as tx:
+        assert (await tx.execute(text("SELECT pg_backend_pid()"))).scalar_one() == first
+        assert (await tx.execute(COUNT)).scalar_one() == 0
+
+
+async def test_an_error_in_the_block_undoes_everything(machinery: Database) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with machinery.begin(ACME) as tx:
+            await tx.execute(WRITE, {"provider": ACME})
+            _ = 1 / 0
+    async with machinery.begin(ACME) as tx:
+        assert (await tx.execute(COUNT)).scalar_one() == 0
