@@ -1,5 +1,6 @@
 """One database and two roles per service: an owner that migrates, an application role that may only work."""
 
+import argparse
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,17 @@ def ensure_service_database(
         server.run_sql(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC; GRANT CONNECT ON DATABASE {name} TO {service}_app;")
         if template is None:
             server.run_sql(_grants(service), name)
-    return _urls(server, service, name)
+    return service_urls(server, service, name)
+
+
+def service_urls(server: PostgresServer, service: str, database: str | None = None) -> DatabaseUrls:
+    """How to reach a service's database, whether or not it exists yet: passwords are made when first asked for."""
+    name = database or f"plumbline_{service}"
+
+    def url(role: str) -> str:
+        return f"postgresql+asyncpg://{role}:{secret(_password_file(server, role))}@127.0.0.1:{server.port}/{name}"
+
+    return DatabaseUrls(name=name, owner=url(f"{service}_owner"), app=url(f"{service}_app"))
 
 
 def drop_database(server: PostgresServer, database: str) -> None:
@@ -48,13 +59,6 @@ def drop_database(server: PostgresServer, database: str) -> None:
     if not _NAME.fullmatch(database):
         raise ValueError(f"not a database name: {database}")
     server.run_sql(f"DROP DATABASE IF EXISTS {database} WITH (FORCE);")
-
-
-def _urls(server: PostgresServer, service: str, name: str) -> DatabaseUrls:
-    def url(role: str) -> str:
-        return f"postgresql+asyncpg://{role}:{secret(_password_file(server, role))}@127.0.0.1:{server.port}/{name}"
-
-    return DatabaseUrls(name=name, owner=url(f"{service}_owner"), app=url(f"{service}_app"))
 
 
 def _password_file(server: PostgresServer, role: str) -> Path:
@@ -82,3 +86,18 @@ def _grants(service: str) -> str:
         {defaults} SELECT, INSERT, UPDATE, DELETE ON TABLES TO {service}_app;
         {defaults} USAGE ON SEQUENCES TO {service}_app;
     """
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(prog="deploy.local.databases", description=__doc__)
+    arguments.add_argument("--state", type=Path, required=True)
+    arguments.add_argument("--port", type=int, required=True)
+    arguments.add_argument("services", nargs="+", choices=SERVICES)
+    given = arguments.parse_args()
+    server = PostgresServer(given.state, given.port)
+    for service in given.services:
+        ensure_service_database(server, service)
+
+
+if __name__ == "__main__":
+    main()

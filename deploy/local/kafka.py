@@ -35,6 +35,7 @@ class KafkaBroker:
         self.log = self.state / "kafka.log"
         self._properties = self.state / "server.properties"
         self._data = self.state / "data"
+        self._formatted = self.state / "formatted"
 
     def start(self, within: float = 90, progress: Progress | None = None) -> None:
         """Starts the broker in the background and returns once it serves; a running one is left alone."""
@@ -84,7 +85,7 @@ class KafkaBroker:
         with locked(self.state / "prepare.lock"):
             cached_jars(progress)
             write_private(self._properties, "".join(f"{key}={value}\n" for key, value in self._settings().items()))
-            if not (self._data / "meta.properties").exists():
+            if not self._formatted.exists():
                 self._format()
 
     def command(self) -> list[str]:
@@ -143,6 +144,7 @@ class KafkaBroker:
         )
         if done.returncode:
             raise LocalStackError(f"Kafka could not format {self._data}: {done.stderr.strip() or done.stdout.strip()}")
+        self._formatted.touch()
 
     def _settings(self) -> dict[str, str | int]:
         controller = f"127.0.0.1:{self.port + 1}"

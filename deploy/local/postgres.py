@@ -137,7 +137,7 @@ class PostgresServer:
             if self.account is not None:
                 _copy_binaries(_AS_ROOT)
                 self._home.mkdir(mode=0o711, parents=True, exist_ok=True)
-            if not (self.data / "PG_VERSION").exists():
+            if not self.data.exists():
                 self._initialise()
 
     def command(self) -> list[str]:
@@ -149,22 +149,25 @@ class PostgresServer:
         return {"LC_ALL": "C", "PATH": os.defpath}
 
     def _initialise(self) -> None:
-        shutil.rmtree(self.data, ignore_errors=True)
-        self.data.mkdir(mode=0o700)
-        password_file = self.data.with_name("initdb.password")
+        # A cluster is made beside its place: what an interrupted initdb leaves looks like a whole one.
+        draft = self.data.with_name("data.new")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(mode=0o700)
+        password_file = draft.with_name("initdb.password")
         write_private(password_file, self._superuser_password())
-        if self.account is not None:
-            for path in (self.data, password_file):
-                os.chown(path, self.account.uid, self.account.gid)
+        self._give_away(draft, password_file)
         try:
-            self._initdb(password_file)
+            self._initdb(draft, password_file)
         finally:
             password_file.unlink()
-        self._write_owned("pg_hba.conf", "host all all 127.0.0.1/32 scram-sha-256\n")
+        rules = draft / "pg_hba.conf"
+        write_private(rules, "host all all 127.0.0.1/32 scram-sha-256\n")
+        self._give_away(rules)
+        draft.rename(self.data)
 
-    def _initdb(self, password_file: Path) -> None:
+    def _initdb(self, folder: Path, password_file: Path) -> None:
         arguments = [
-            f"--pgdata={self.data}",
+            f"--pgdata={folder}",
             f"--username={SUPERUSER}",
             f"--pwfile={password_file}",
             "--auth=scram-sha-256",
@@ -172,29 +175,27 @@ class PostgresServer:
             "--locale=C",
             "--locale-provider=builtin",
             "--builtin-locale=C.UTF-8",
-            "--set=password_encryption=scram-sha-256",
             *([] if self.durable else ["--no-sync"]),
         ]
+        account = self.account
         done = subprocess.run(
             [str(self._binaries() / "initdb"), *arguments],
             env=self.environment(),
             cwd="/",
-            user=None if self.account is None else self.account.uid,
-            group=None if self.account is None else self.account.gid,
-            extra_groups=None if self.account is None else [],
+            user=account.uid if account else None,
+            group=account.gid if account else None,
+            extra_groups=[] if account else None,
             capture_output=True,
             text=True,
             check=False,
         )
         if done.returncode:
-            shutil.rmtree(self.data, ignore_errors=True)
             raise LocalStackError(f"initdb failed: {done.stderr.strip()}")
 
-    def _write_owned(self, name: str, text: str) -> None:
-        path = self.data / name
-        write_private(path, text)
+    def _give_away(self, *paths: Path) -> None:
         if self.account is not None:
-            os.chown(path, self.account.uid, self.account.gid)
+            for path in paths:
+                os.chown(path, self.account.uid, self.account.gid)
 
     def _pid_file(self) -> list[str]:
         with suppress(OSError):

@@ -56,10 +56,12 @@ def command_of(pid: int) -> str:
 
 
 def find_process(marker: str, program: str) -> ProcessId | None:
-    """The living process whose executable is called `program` and whose command line contains `marker`."""
+    """The living process whose executable's name begins with `program` and whose command line contains `marker`."""
     for pid, command in _all_commands():
-        if marker in command and Path(command.split(" ", 1)[0]).name == program and (found := ProcessId.of(pid)):
-            return found
+        if marker in command and Path(command.split(" ", 1)[0]).name.startswith(program):
+            found = ProcessId.of(pid)
+            if found:
+                return found
     return None
 
 
@@ -117,6 +119,8 @@ def start_detached(
         capture_output=True,
         text=True,
         check=False,
+        # A Ctrl-C at the terminal is for the caller to answer; it must not leave this half done.
+        start_new_session=True,
     )
     if done.returncode:
         raise LocalStackError(done.stderr.strip())
@@ -198,7 +202,7 @@ def _all_commands() -> Iterator[tuple[int, str]]:
             yield pid, command_of(pid)
         return
     for line in _ps("-A", "-o", "pid=,command=").splitlines():
-        pid, _, command = line.strip().partition(" ")
+        shown, _, command = line.strip().partition(" ")
         yield int(shown), command.strip()
 
 

@@ -1,0 +1,46 @@
+"""What each service is told through its environment on this machine."""
+
+import os
+
+from deploy.local.databases import service_urls
+from deploy.local.issuer import AUDIENCE
+from deploy.local.layout import PROJECT, Stack
+
+_INHERITED = ("PATH", "HOME", "LANG", "TZ", "SSL_CERT_FILE", "VIRTUAL_ENV")
+
+
+def service_environment(name: str, stack: Stack) -> dict[str, str]:
+    """The settings of one service, under its prefix, and what any Python process needs besides."""
+    urls = service_urls(stack.postgres, name)
+    settings = {
+        "DATABASE_URL": urls.app,
+        "MIGRATION_DATABASE_URL": urls.owner,
+        "KAFKA_BOOTSTRAP": stack.kafka_bootstrap,
+        "OIDC_ISSUER": stack.url("issuer"),
+        "OIDC_AUDIENCE": AUDIENCE,
+        "HTTP_HOST": "127.0.0.1",
+        "HTTP_PORT": str(stack.port(name)),
+        "OTLP_ENDPOINT": stack.url("collector"),
+        **_own_settings(name, stack),
+    }
+    return process_environment(stack) | {f"{name.upper()}_{key}": value for key, value in settings.items()}
+
+
+def process_environment(stack: Stack) -> dict[str, str]:
+    """What every child inherits: nothing of the caller's shell but what finding programs and time zones takes."""
+    inherited = {key: os.environ[key] for key in _INHERITED if key in os.environ}
+    return inherited | stack.environment() | {"PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1"}
+
+
+def _own_settings(name: str, stack: Stack) -> dict[str, str]:
+    if name == "compensation":
+        return {"SCORING_URL": stack.url("scoring")}
+    if name == "notifications":
+        return {
+            "SMTP_HOST": "127.0.0.1",
+            "SMTP_PORT": str(stack.port("smtp")),
+            "MAIL_FROM": "plumbline@localhost",
+            # The webhook receiver of this stack is on loopback, which the service refuses by default.
+            "WEBHOOK_ALLOW_PRIVATE": "true",
+        }
+    return {}
