@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 
 class PlumblineError(Exception):
@@ -43,6 +44,13 @@ class DomainError(PlumblineError):
         self.detail = detail
         self.reason = code or self.code
         self.problems = tuple(problems)
+
+
+class Unauthenticated(DomainError):
+    """Nobody is known to be asking; `code` says what is wrong with what was shown."""
+
+    status = 401
+    code = "unauthenticated"
 
 
 class NotFound(DomainError):
@@ -84,7 +92,7 @@ class InvalidMessage(PlumblineError):
 # Class 08 connection, 40 rollback (serialization, deadlock), 53 resources, 55P03 lock not available,
 # 57P0x shutdown and crash, 58 system: all of them can succeed when the same work is done again.
 _TRANSIENT_SQLSTATES = ("08", "40", "53", "55P03", "57P", "58")
-_TRANSIENT_TYPES = (ConnectionError, TimeoutError, asyncio.IncompleteReadError)
+_TRANSIENT_TYPES = (ConnectionError, TimeoutError, PoolTimeout, asyncio.IncompleteReadError)
 
 
 def is_transient(error: BaseException) -> bool:

@@ -1,0 +1,181 @@
+"""Request bodies: bounded while they are read and while they are inflated, UTF-8, and JSON of a sane shape."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Never, Protocol
+
+import zstandard
+from fastapi import APIRouter, Request, Response
+from fastapi.routing import APIRoute
+from starlette.types import Message, Receive, Scope
+
+from shared.errors import FieldProblem
+from shared.web.problems import Refusal
+
+DEFAULT_LIMIT = 1 << 20
+MAX_DEPTH = 32
+_LIMIT = "plumbline.body_limit"
+_MAX_EXPONENT = 64
+
+
+def too_large(limit: int) -> Refusal:
+    return Refusal(413, "body-too-large", f"the body may have at most {limit} bytes")
+
+
+def limited(scope: Scope, receive: Receive) -> Receive:
+    """`receive` that refuses to hand out more than the limit of the route, `DEFAULT_LIMIT` unless it named another."""
+    taken = 0
+
+    async def counted() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        limit: int = scope.get(_LIMIT, DEFAULT_LIMIT)
+        if taken > limit:
+            raise too_large(limit)
+        return message
+
+    return counted
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The body as UTF-8 text of at most `limit` bytes, both as it was sent and after inflation of gzip or zstd."""
+    request.scope[_LIMIT] = limit
+    name = request.headers.get("content-encoding", "").strip().lower()
+    if name not in _ENCODINGS:
+        raise Refusal(
+            415,
+            "unsupported-encoding",
+            "a body may be sent as it is, gzip or zstd",
+            [FieldProblem("Content-Encoding", "unsupported", "not one of identity, gzip, zstd")],
+            {"Accept-Encoding": "gzip, zstd"},
+        )
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared) > limit:
+        raise too_large(limit)
+    body = await request.body()
+    encoding = _ENCODINGS[name]
+    if encoding is not None:
+        body = _inflate(body, limit, encoding)
+    _require_utf8(body)
+    return body
+
+
+def _require_utf8(body: bytes) -> None:
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise Refusal(400, "not-utf8", f"byte {error.start} of the body is not UTF-8") from None
+
+
+class _Inflater(Protocol):
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+def _inflate(raw: bytes, limit: int, encoding: _Encoding) -> bytes:
+    out = bytearray()
+    inflater = encoding.inflater()
+    for start in range(0, len(raw), encoding.step):
+        rest = raw[start : start + encoding.step]
+        while rest:
+            if inflater.eof:  # both formats allow several compressed pieces, one after the other
+                inflater = encoding.inflater()
+            try:
+                out += inflater.decompress(rest)
+            except encoding.error:
+                raise _broken(encoding) from None
+            if len(out) > limit:
+                raise too_large(limit)
+            rest = inflater.unused_data
+    if not inflater.eof:
+        raise _broken(encoding)
+    return bytes(out)
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoding:
+    """`step` bytes at once must never inflate to more than some MiB: what comes out is measured only afterwards."""
+
+    name: str
+    step: int
+    error: type[Exception]
+    inflater: Callable[[], _Inflater]
+
+
+_GZIP = _Encoding("gzip", 8 << 10, zlib.error, lambda: zlib.decompressobj(wbits=31))
+# A zstd block of four bytes can stand for 128 KiB; the window is memory the sender would make us allocate.
+_ZSTD = _Encoding(
+    "zstd", 256, zstandard.ZstdError, lambda: zstandard.ZstdDecompressor(max_window_size=8 << 20).decompressobj()
+)
+_ENCODINGS: dict[str, _Encoding | None] = {"identity": None, "": None, "gzip": _GZIP, "x-gzip": _GZIP, "zstd": _ZSTD}
+
+
+def _broken(encoding: _Encoding) -> Refusal:
+    found = FieldProblem("Content-Encoding", "broken", f"the body is not complete and valid {encoding.name}")
+    return Refusal(400, "broken-encoding", f"the body cannot be read as {encoding.name}", [found])
+
+
+_OPENING, _CLOSING = b"(", b")"
+_BRACKETS = bytes.maketrans(b"[{]}", _OPENING * 2 + _CLOSING * 2)
+_NO_BRACKET = bytes(set(range(256)) - set(b"[{]}"))
+
+
+def check_depth(raw: bytes) -> None:
+    """Refuse JSON nested deeper than `MAX_DEPTH`, or with brackets that do not match, before a parser recurses."""
+    unescaped = raw.replace(rb"\\", b"").replace(rb"\"", b"")
+    left = b"".join(unescaped.split(b'"')[::2]).translate(_BRACKETS, _NO_BRACKET)
+    for _ in range(MAX_DEPTH):
+        if not left:
+            return
+        left = left.replace(_OPENING + _CLOSING, b"")  # each pass takes away the innermost level
+    if left:
+        raise Refusal(400, "malformed-json", f"JSON may be nested {MAX_DEPTH} deep, and its brackets must match")
+
+
+def _refuse_constant(name: str) -> Never:
+    raise Refusal(400, "malformed-json", f"{name} is not a JSON number")
+
+
+def _number(text: str) -> Decimal:
+    value = Decimal(text)
+    # A few characters of exponent could otherwise cost gigabytes once somebody makes an integer of them.
+    if value and abs(value.adjusted()) > _MAX_EXPONENT:
+        raise Refusal(400, "malformed-json", "a number is too large or too small")
+    return value
+
+
+class _StrictRequest(Request):
+    async def json(self) -> Any:  # noqa: ANN401 - the signature is Starlette's
+        raw = await read_body(self, DEFAULT_LIMIT)
+        check_depth(raw)
+        try:
+            return json.loads(raw, parse_float=_number, parse_constant=_refuse_constant)
+        except ValueError as error:
+            where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
+            raise Refusal(400, "malformed-json", f"the body is not JSON{where}") from None
+
+
+class _StrictRoute(APIRoute):
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def strictly(request: Request) -> Response:
+            return await handle(_StrictRequest(request.scope, request.receive))
+
+        return strictly
+
+
+class Router(APIRouter):
+    """The only router `create_app` takes: no NaN, no deep nesting, and no digit of a number lost to a float."""
+
+    def __init__(self, *, prefix: str = "", tags: list[str] | None = None) -> None:
+        super().__init__(prefix=prefix, tags=list(tags or ()), route_class=_StrictRoute)

@@ -1,0 +1,90 @@
+"""What happens around every request: one span, one duration, bounded reading, headers, and an answer whatever fails.
+
+Plain ASGI, because every KPI event comes through here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from time import perf_counter
+
+from opentelemetry.trace import SpanKind, StatusCode
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared import telemetry
+from shared.web.body import limited
+from shared.web.problems import on_unexpected
+
+PROBES = frozenset({"/livez", "/readyz", "/metrics"})
+_CLIENT_GONE = 499
+
+# Answers are data about people, for one reader, never a page: nothing may keep, frame, run or guess at them.
+_HEADERS = {
+    b"cache-control": b"no-store",
+    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
+    b"referrer-policy": b"no-referrer",
+    b"strict-transport-security": b"max-age=31536000; includeSubDomains",
+    b"x-content-type-options": b"nosniff",
+}
+
+
+class Edge:
+    """`templates` maps endpoint and method to the route's path template; it is filled once all routes are known."""
+
+    def __init__(self, app: ASGIApp, templates: Mapping[tuple[object, str], str]) -> None:
+        self._app = app
+        self._templates = templates
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in PROBES:
+            await self._app(scope, receive, send)
+            return
+        method: str = scope["method"]
+        started = perf_counter()
+        attributes: dict[str, str | int] = {telemetry.HTTP_METHOD: method}
+        with telemetry.span(method, SpanKind.SERVER, attributes, parent=_traceparent(scope)) as span:
+            status = await self._answer(scope, receive, send)
+            route = self._templates.get((scope.get("endpoint"), method), "-")
+            span.update_name(f"{method} {route}")
+            span.set_attribute(telemetry.HTTP_ROUTE, route)
+            span.set_attribute(telemetry.HTTP_STATUS, status)
+            if status >= 500:
+                span.set_status(StatusCode.ERROR)
+        telemetry.REQUEST_SECONDS.labels(method, route, str(status)).observe(perf_counter() - started)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> int:
+        status = 0
+        trace_id = telemetry.current_trace_id()
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = _completed(message.get("headers", ()), trace_id)
+            await send(message)
+
+        try:
+            await self._app(scope, limited(scope, receive), send_with_headers)
+        except ClientDisconnect:
+            return status or _CLIENT_GONE
+        except Exception as error:
+            if status:
+                raise  # half an answer is out: the server must cut the connection
+            await on_unexpected(error)(scope, receive, send_with_headers)
+        return status
+
+
+def _traceparent(scope: Scope) -> str | None:
+    for name, value in scope["headers"]:
+        if name == b"traceparent":
+            return bytes(value).decode("latin-1")
+    return None
+
+
+def _completed(headers: list[tuple[bytes, bytes]], trace_id: str | None) -> list[tuple[bytes, bytes]]:
+    present = {name for name, _ in headers}
+    added = [(name, value) for name, value in _HEADERS.items() if name not in present]
+    if trace_id:
+        added.append((b"trace-id", trace_id.encode()))
+    return [*headers, *added]

@@ -1,0 +1,106 @@
+"""Lists: pages by cursor, or the same rows as CSV.
+
+A cursor is the sort key of the last row shown, so that rows inserted or removed meanwhile neither repeat nor hide
+others. It is opaque to callers and says nothing a row of the page did not.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, TypeVar
+
+from fastapi import Depends, Query, Request, Response
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import to_json
+from sqlalchemy import ColumnElement, Select, tuple_
+from starlette.datastructures import URL
+
+from shared.errors import FieldProblem
+from shared.web.csv import to_csv
+from shared.web.problems import Refusal
+
+M = TypeVar("M", bound=BaseModel)
+K = TypeVar("K", bound=tuple[object, ...])
+R = TypeVar("R", bound=tuple[object, ...])
+
+MAX_CSV_ROWS = 10_000
+
+
+class Page(BaseModel, Generic[M]):
+    items: list[M]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    limit: int
+    cursor: str | None
+    csv: bool
+    url: URL
+
+    @property
+    def fetch(self) -> int:
+        """How many rows to read: one more than is shown, which tells whether there is a next page."""
+        return self.limit + 1
+
+    def after(self, key: type[K]) -> K | None:
+        """The sort key behind which this page begins; a cursor that is not one of this list's is refused."""
+        if self.cursor is None:
+            return None
+        try:
+            padded = self.cursor + "=" * (-len(self.cursor) % 4)
+            return TypeAdapter(key).validate_json(
+                base64.b64decode(padded.encode("ascii"), altchars=b"-_", validate=True)
+            )
+        except (binascii.Error, UnicodeEncodeError, ValidationError):
+            found = FieldProblem("cursor", "invalid", "not a cursor of this list")
+            raise Refusal(400, "invalid-cursor", "begin again without a cursor", [found]) from None
+
+    def page(self, model: type[M], items: Sequence[M], key: Callable[[M], tuple[object, ...]]) -> Page[M] | Response:
+        """At most `limit` of the `fetch` items that were read, as JSON or as the CSV that was asked for.
+
+        `key` gives the tuple that the rows are sorted by; no two rows may share one.
+        """
+        shown = items[: self.limit]
+        following = None
+        if len(items) > self.limit:
+            following = base64.urlsafe_b64encode(to_json(key(shown[-1]))).decode().rstrip("=")
+        if not self.csv:
+            return Page[M](items=list(shown), next=following)
+        headers = {"Link": f'<{self._address_of(following)}>; rel="next"'} if following else {}
+        return Response(to_csv(model, shown), 200, headers, "text/csv; charset=utf-8")
+
+    def _address_of(self, cursor: str) -> str:
+        following = self.url.include_query_params(cursor=cursor)
+        return f"{following.path}?{following.query}"
+
+
+async def paging(
+    request: Request,
+    limit: Annotated[
+        int | None, Query(ge=1, le=MAX_CSV_ROWS, description="at most 200 unless CSV is asked for")
+    ] = None,
+    cursor: Annotated[str | None, Query(max_length=1000)] = None,
+) -> PageRequest:
+    csv = request.headers.get("accept", "").split(";")[0].strip() == "text/csv"
+    most = MAX_CSV_ROWS if csv else 200
+    if limit is not None and limit > most:
+        raise Refusal(
+            400, "limit-too-large", f"at most {most}", [FieldProblem("limit", "too-large", f"at most {most}")]
+        )
+    return PageRequest(limit or (most if csv else 50), cursor, csv, request.url)
+
+
+Paging = Annotated[PageRequest, Depends(paging)]
+
+
+def keyset(
+    rows: Select[R], columns: Sequence[ColumnElement[Any]], after: tuple[object, ...] | None, fetch: int
+) -> Select[R]:
+    """`rows` in the order of `columns`, behind the sort key `after`. An index on exactly these columns answers it."""
+    if after is not None:
+        rows = rows.where(tuple_(*columns) > tuple_(*after))
+    return rows.order_by(*columns).limit(fetch)

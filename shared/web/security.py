@@ -1,0 +1,80 @@
+"""Who may call a route. The roles stand on the route, are shown in OpenAPI as `x-roles`, and every 403 is audited."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Request, Response
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from shared import audit
+from shared.auth import Principal, Role
+from shared.database import PLATFORM
+from shared.errors import Forbidden, Unauthenticated
+from shared.web.problems import on_domain_error
+from shared.web.wiring import App, Wiring
+
+Bearer = Annotated[
+    HTTPAuthorizationCredentials | None,
+    Depends(HTTPBearer(auto_error=False, bearerFormat="JWT", scheme_name="token", description="OIDC access token")),
+]
+
+
+class Requires:
+    """A dependency that hands the principal to the route, or refuses it.
+
+    A service with another way to prove who is asking subclasses this: it makes the principal, and calls `admit`.
+    """
+
+    def __init__(self, *roles: Role) -> None:
+        if not roles:
+            raise ValueError("a route names the roles it is for")
+        self.roles = frozenset(roles)
+
+    async def __call__(self, request: Request, app: App, bearer: Bearer) -> Principal:
+        if bearer is None:
+            raise Unauthenticated("a bearer token is needed")
+        return self.admit(request, await app.verifier.verify(bearer.credentials))
+
+    def admit(self, request: Request, who: Principal) -> Principal:
+        # Kept before anything is refused, or the audit entry of the refusal would not know whose it was.
+        request.state.principal = who
+        if who.has(Role.CLIENT) and Role.CLIENT not in self.roles:
+            raise Forbidden("clients are served aggregates, by governance alone", code="client-boundary")
+        if not who.has(*self.roles):
+            raise Forbidden("none of the token's roles may do this", code="role-missing")
+        return who
+
+
+def requires(*roles: Role) -> Any:  # noqa: ANN401 - what Depends itself returns
+    """For `Annotated[Principal, requires(Role.AUDITOR, …)]`. Whoever holds `client` is refused unless it is listed."""
+    return Depends(Requires(*roles))
+
+
+def route_template(request: Request) -> str:
+    """`GET /v1/cycles/{cycle}`: names the route without naming what was asked for."""
+    templates: dict[tuple[object, str], str] = request.app.state.templates
+    path = templates.get((request.scope.get("endpoint"), request.method), "-")
+    return f"{request.method} {path}"
+
+
+async def on_forbidden(request: Request, error: Forbidden) -> Response:
+    """Runs after the request's own transaction was rolled back: the entry has one of its own. If it cannot be written,
+    the answer is that failure, so that no refusal goes unrecorded."""
+    app: Wiring = request.app.state.wiring
+    who: Principal | None = getattr(request.state, "principal", None)
+    provider = (who and who.provider) or PLATFORM
+    async with app.database.begin(provider) as tx:
+        await audit.record(
+            tx,
+            audit.Entry(
+                provider,
+                app.clock(),
+                actor=who.subject if who else "-",
+                action="access.refused",
+                object=route_template(request),
+                outcome="refused",
+                detail={"reason": error.reason},
+            ),
+        )
+    return await on_domain_error(request, error)
