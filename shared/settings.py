@@ -8,16 +8,10 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
-class ServiceSettings(BaseSettings):
-    """Read whole from the environment; a wrong value is refused at start, all mistakes named at once."""
+class KafkaSettings(BaseSettings):
+    """How to reach the cluster and what of it is ours."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid")
-
-    database_url: SecretStr = Field(description="postgresql+asyncpg URL of the role that may not own tables")
-    migration_database_url: SecretStr | None = Field(
-        default=None, description="URL of the owning role; only the `migrate` command needs it"
-    )
-    database_pool_size: int = Field(default=10, ge=2, le=200)
 
     kafka_bootstrap: str = Field(description="host:port[,host:port…]")
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
@@ -27,6 +21,18 @@ class ServiceSettings(BaseSettings):
     kafka_ca_file: str | None = None
     kafka_topic_prefix: str = Field(default="", description="put before every topic and group name of a shared cluster")
     kafka_session_timeout_ms: int = Field(default=10_000, ge=1_000, le=300_000)
+
+
+class ServiceSettings(KafkaSettings):
+    """Read whole from the environment; a wrong value is refused at start, all mistakes named at once."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+
+    database_url: SecretStr = Field(description="postgresql+asyncpg URL of the role that may not own tables")
+    migration_database_url: SecretStr | None = Field(
+        default=None, description="URL of the owning role; only the `migrate` command needs it"
+    )
+    database_pool_size: int = Field(default=10, ge=2, le=200)
 
     oidc_issuer: str = Field(description="issuer URL; its discovery document names the JWKS")
     oidc_audience: str = "plumbline"

@@ -8,19 +8,19 @@ from collections.abc import Mapping, Sequence
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError, TopicAlreadyExistsError
+from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError, TopicAlreadyExistsError, for_code
 
 from shared.contracts.topics import RETENTION, TOPICS, Topic
 from shared.messaging.envelope import Record
 from shared.messaging.log import LogBroken, Partition
-from shared.settings import ServiceSettings
+from shared.settings import KafkaSettings
 
 POLL_MS = 200
 _POLL_DEADLINE_SECONDS = 15.0
 _MAX_REQUEST_BYTES = 4 * 1024 * 1024
 
 
-def connection(settings: ServiceSettings) -> dict[str, object]:
+def connection(settings: KafkaSettings) -> dict[str, object]:
     """The arguments every aiokafka client takes to reach and authenticate with the cluster."""
     secure = settings.kafka_security_protocol in ("SSL", "SASL_SSL")
     password = settings.kafka_password
@@ -34,7 +34,7 @@ def connection(settings: ServiceSettings) -> dict[str, object]:
     }
 
 
-def producer(settings: ServiceSettings) -> AIOKafkaProducer:
+def producer(settings: KafkaSettings) -> AIOKafkaProducer:
     return AIOKafkaProducer(
         **connection(settings),
         enable_idempotence=True,
@@ -52,7 +52,7 @@ class KafkaReader:
     seek an error instead of a jump, and that error just means that the caller has not sought yet.
     """
 
-    def __init__(self, settings: ServiceSettings, group: str, topics: Sequence[str]) -> None:
+    def __init__(self, settings: KafkaSettings, group: str, topics: Sequence[str]) -> None:
         self._consumer = AIOKafkaConsumer(
             *topics,
             **connection(settings),
@@ -141,18 +141,24 @@ def _new_topic(topic: Topic, prefix: str, replication: int) -> NewTopic:
     )
 
 
-async def create_topics(settings: ServiceSettings, *, replication: int = 1, topics: Sequence[Topic] = TOPICS) -> None:
-    """Create what is missing; a topic that exists is left as it is."""
+async def create_topics(
+    settings: KafkaSettings, *, replication: int = 1, topics: Sequence[Topic] = TOPICS
+) -> tuple[str, ...]:
+    """Create what is missing and return its names; a topic that exists is left as it is."""
     admin = AIOKafkaAdminClient(**connection(settings))
-    await admin.start()
     try:
+        await admin.start()
         existing = set(await admin.list_topics())
         prefix = settings.kafka_topic_prefix
         missing = [_new_topic(topic, prefix, replication) for topic in topics if prefix + topic.name not in existing]
-        if missing:
-            try:
-                await admin.create_topics(missing)
-            except TopicAlreadyExistsError:
-                return  # another process was faster
+        answer = (await admin.create_topics(missing)).topic_errors if missing else []
     finally:
         await admin.close()
+    created = []
+    for name, code, detail in answer:
+        refusal = for_code(code)
+        if code == 0:
+            created.append(name)
+        elif refusal is not TopicAlreadyExistsError:  # which only means that another process was faster
+            raise refusal(f"{name}: {detail}")
+    return tuple(created)
