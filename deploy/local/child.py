@@ -161,6 +161,7 @@ class Life:
             last_exit=self.last_exit,
             since=self.since,
             drain=self.child.drain,
+            address=self.child.address,
         )
 
     def _signal(self, sign: signal.Signals) -> None:

@@ -4,7 +4,7 @@ import http.client
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from deploy.local.child import Child
@@ -21,17 +21,18 @@ def infrastructure(stack: Stack) -> list[Child]:
     return [
         _postgres(stack),
         *_kafka(stack),
-        _module(stack, "issuer", ("--state", str(stack.state / "issuer"), "--port", "{issuer}"), ("issuer",)),
+        _module(stack, "issuer", {"state": stack.state / "issuer", "port": stack.port("issuer")}),
         _module(
             stack,
             "mailbox",
-            ("--path", str(stack.state / "mailbox.sqlite"), "--smtp-port", "{smtp}", "--http-port", "{mailbox}"),
-            ("smtp", "mailbox"),
+            {
+                "path": stack.state / "mailbox.sqlite",
+                "smtp-port": stack.port("smtp"),
+                "http-port": stack.port("mailbox"),
+            },
         ),
-        _module(
-            stack, "webhooks", ("--path", str(stack.state / "webhooks.sqlite"), "--port", "{webhooks}"), ("webhooks",)
-        ),
-        _module(stack, "collector", ("--path", str(stack.spans), "--port", "{collector}"), ("collector",)),
+        _module(stack, "webhooks", {"path": stack.state / "webhooks.sqlite", "port": stack.port("webhooks")}),
+        _module(stack, "collector", {"path": stack.spans, "port": stack.port("collector")}),
         Child(
             name="databases",
             command=_python(
@@ -160,15 +161,14 @@ def _topics_of(stack: Stack) -> tuple[str, ...]:
     return ("kafka",) if stack.mock_kafka else ("kafka", "topics")
 
 
-def _module(stack: Stack, name: str, arguments: tuple[str, ...], ports: tuple[str, ...]) -> Child:
-    numbers = {port: str(stack.port(port)) for port in ports}
-    paths = {"issuer": "/.well-known/openid-configuration"}
+def _module(stack: Stack, name: str, options: Mapping[str, Path | int]) -> Child:
+    arguments = [part for option, value in options.items() for part in (f"--{option}", str(value))]
     return Child(
         name=name,
-        command=_python(f"deploy.local.{name}", *(argument.format_map(numbers) for argument in arguments)),
+        command=_python(f"deploy.local.{name}", *arguments),
         environment=process_environment(stack),
-        ready=answers(stack.port(name), paths.get(name, "/count")),
-        ports=tuple(stack.port(port) for port in ports),
+        ready=answers(stack.port(name), "/.well-known/openid-configuration" if name == "issuer" else "/count"),
+        ports=tuple(value for value in options.values() if isinstance(value, int)),
         address=stack.url(name),
     )
 

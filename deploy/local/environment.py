@@ -6,7 +6,7 @@ from deploy.local.databases import service_urls
 from deploy.local.issuer import AUDIENCE
 from deploy.local.layout import PROJECT, Stack
 
-_INHERITED = ("PATH", "HOME", "LANG", "TZ", "SSL_CERT_FILE", "VIRTUAL_ENV")
+_INHERITED = ("PATH", "HOME", "LANG", "TZ", "SSL_CERT_FILE", "VIRTUAL_ENV", "JAVA_HOME", "XDG_CACHE_HOME")
 
 
 def service_environment(name: str, stack: Stack) -> dict[str, str]:

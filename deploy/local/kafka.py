@@ -99,7 +99,12 @@ class KafkaBroker:
         return {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
 
     def console_consumer(
-        self, topic: str, *, max_messages: int | None = None, timeout: float | None = None
+        self,
+        topic: str,
+        *,
+        max_messages: int | None = None,
+        timeout: float | None = None,
+        bootstrap: str | None = None,
     ) -> list[str]:
         """The arguments of the broker's own console consumer: from the beginning, with headers and keys.
 
@@ -112,7 +117,7 @@ class KafkaBroker:
         return [
             *self._java(cached_jars(), ("-Xmx128m", "-XX:TieredStopAtLevel=1"), log_level="warn"),
             "org.apache.kafka.tools.consumer.ConsoleConsumer",
-            *("--bootstrap-server", self.bootstrap, "--topic", topic, "--from-beginning"),
+            *("--bootstrap-server", bootstrap or self.bootstrap, "--topic", topic, "--from-beginning"),
             *formatting,
             *limits,
         ]

@@ -44,9 +44,9 @@ class Jar:
         return f"{artifact}-{version}.jar"
 
 
-def cached_jars(progress: Progress | None = None) -> list[Path]:
+def cached_jars(progress: Progress | None = None, cache: Path | None = None) -> list[Path]:
     """The verified jars, downloaded if the cache lacks them; a jar with other contents than listed is refused."""
-    folder = _cache()
+    folder = cache or default_cache()
     folder.mkdir(parents=True, exist_ok=True)
     jars = listed_jars()
     with locked(folder / ".lock"):
@@ -63,7 +63,7 @@ def listed_jars() -> list[Jar]:
     return [Jar(coordinate, digest) for digest, coordinate in lines]
 
 
-def _cache() -> Path:
+def default_cache() -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "plumbline" / f"kafka-{KAFKA_VERSION}"
 

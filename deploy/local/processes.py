@@ -58,7 +58,7 @@ def command_of(pid: int) -> str:
 def find_process(marker: str, program: str) -> ProcessId | None:
     """The living process whose executable's name begins with `program` and whose command line contains `marker`."""
     for pid, command in _all_commands():
-        if marker in command and Path(command.split(" ", 1)[0]).name.startswith(program):
+        if marker in command and Path(command.split(" ", 1)[0]).name.lower().startswith(program):
             found = ProcessId.of(pid)
             if found:
                 return found

@@ -18,6 +18,7 @@ class ChildRecord:
     last_exit: int | None
     since: float
     drain: float
+    address: str
 
 
 def write_record(path: Path, children: list[ChildRecord]) -> None:

@@ -1,0 +1,22 @@
+"""`python -m deploy.local`: the command line of the local stack."""
+
+import typer
+
+from deploy.local import commands
+
+cli = typer.Typer(
+    help="Plumbline on one machine.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+for command in (
+    commands.up,
+    commands.down,
+    commands.status,
+    commands.logs,
+    commands.reset,
+    commands.token,
+    commands.consume,
+):
+    cli.command()(command)
+
+if __name__ == "__main__":
+    cli()
