@@ -24,10 +24,13 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from deploy.local.databases import DatabaseUrls, drop_database, ensure_service_database
 from deploy.local.kafka import KafkaBroker
 from deploy.local.postgres import PostgresServer
+from shared.auth import TokenVerifier
+from shared.clock import utc_now
 from shared.database import Database, migrate
 from shared.messaging.kafka import create_topics
 from shared.messaging.schema import MACHINERY_0001, statements
 from shared.settings import ServiceSettings
+from tests.issuer import ServedIssuer, served_issuer
 
 ROOT = Path(__file__).parents[1]
 
@@ -189,3 +192,18 @@ async def machinery(machinery_urls: DatabaseUrls) -> AsyncIterator[Database]:
     database = Database(SecretStr(machinery_urls.app))
     yield database
     await database.close()
+
+
+@pytest.fixture(scope="session")
+def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedIssuer]:
+    """Signs the tokens of a test: `issuer.token(provider="acme", roles=["hr_admin"])`."""
+    with served_issuer(tmp_path_factory.mktemp("issuer")) as served:
+        yield served
+
+
+@pytest.fixture
+async def verifier(issuer: ServedIssuer) -> AsyncIterator[TokenVerifier]:
+    """Believes the tokens of `issuer`."""
+    made = TokenVerifier(issuer.url, "plumbline", utc_now)
+    yield made
+    await made.close()
