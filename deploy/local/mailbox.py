@@ -45,7 +45,7 @@ class Mailbox:
             sender,
             str(message["Message-ID"] or ""),
             str(message["Subject"] or ""),
-            "" if body is None else str(body.get_content()),
+            "" if body is None else str(body.get_content()).replace("\r\n", "\n"),
             source,
         )
         with self._connection:
