@@ -9,10 +9,10 @@ from random import Random
 
 PROVIDER = "meridian"
 SEED = 20260401
-FIRST_DAY = date(2026, 7, 6)
+FIRST_DAY = date(2026, 4, 6)
 WEEKS = 13
 LAST_DAY = FIRST_DAY + timedelta(days=7 * WEEKS - 1)
-CYCLE = "2026-q3"
+CYCLE = "2026-q2"
 ROLES = ("agent", "senior-agent", "specialist")
 GRADE_OF = {"agent": "G1", "senior-agent": "G2", "specialist": "G3", "team-lead": "G5", "hr": "G6"}
 TEAMS = 40
@@ -153,7 +153,7 @@ def _move_some(people: list[Agent], leads: Sequence[Lead], random: Random) -> No
         old = agent.final
         target = next(
             lead
-            for lead in leads[index % len(leads) :] + leads[: index % len(leads)]
+            for lead in (*leads[index % len(leads) :], *leads[: index % len(leads)])
             if lead.stint.program.client != old.program.client and lead.stint.site.country == old.site.country
         )
         new = _stint(old.role, target.unit, target.id, target.stint.program, target.stint.site, day)
