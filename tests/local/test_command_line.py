@@ -1,0 +1,115 @@
+"""The commands as their user types them: processes of their own, real PostgreSQL and Kafka where they matter."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import httpx
+from joserfc import jwt
+from joserfc.jwk import KeySet
+
+from deploy.local import lifecycle
+from deploy.local.databases import SERVICES, service_urls
+from deploy.local.environment import service_environment
+from deploy.local.layout import PROJECT, Stack
+from deploy.local.processes import wait_until
+from deploy.local.record import read_record
+
+REAL = "tests.local.stand_ins:without_services"
+STAND_INS = "tests.local.stand_ins:children"
+NEVER_READY = "tests.local.stand_ins:with_a_failing_one"
+
+
+def arguments(*words: str) -> list[str]:
+    return [sys.executable, "-m", "deploy.local", *words]
+
+
+def run(stack: Stack, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **stack.environment(), "COLUMNS": "200"}
+    return subprocess.run(
+        arguments(*words), cwd=PROJECT, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+def test_the_real_infrastructure_comes_up_keeps_its_data_and_goes_down(stack: Stack) -> None:
+    up = run(stack, "up", "--children", REAL)
+    assert up.returncode == 0, up.stdout + up.stderr
+    assert up.stdout.count(f"127.0.0.1:{stack.port('postgres')}") == 2
+    assert up.stdout.rstrip().endswith("Everything is ready.")
+    assert run(stack, "status").returncode == 0
+
+    databases = stack.postgres.run_sql("SELECT datname FROM pg_database ORDER BY 1;").split()
+    assert {f"plumbline_{service}" for service in SERVICES} <= set(databases)
+    stack.postgres.run_sql("CREATE TABLE kept AS SELECT 42 AS answer;")
+    token = run(stack, "token", "--role", "hr_admin", "--provider", "acme", "--units", "u-1,u-2").stdout.strip()
+    keys = KeySet.import_key_set(httpx.get(f"{stack.url('issuer')}/jwks").json())
+    assert jwt.decode(token, keys, algorithms=["ES256"]).claims["units"] == ["u-1", "u-2"]
+
+    processes = [record.process for record in read_record(stack.record) if record.process]
+    assert len(processes) == 6
+    assert "Already running." in run(stack, "up", "--children", REAL).stdout
+    assert [record.process for record in read_record(stack.record) if record.process] == processes
+    assert run(stack, "down").returncode == 0
+    assert not any(process.alive() for process in processes)
+    assert run(stack, "status").returncode == 3
+
+    assert run(stack, "up", "--children", REAL).returncode == 0
+    assert stack.postgres.run_sql("SELECT answer FROM kept;").strip() == "42"
+    assert run(stack, "reset", "--yes").returncode == 0
+    assert not stack.postgres.data.exists()
+    assert not list(stack.state.glob("*.sqlite"))
+
+
+def test_an_interrupted_up_leaves_nothing_running(stack: Stack) -> None:
+    environment = {**os.environ, **stack.environment()}
+    with subprocess.Popen(
+        arguments("up", "--children", NEVER_READY),
+        cwd=PROJECT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as up:
+        assert wait_until(lambda: any(r.name == "front" and r.ready for r in read_record(stack.record)), 20)
+        running = [record.process for record in read_record(stack.record) if record.process]
+        os.killpg(up.pid, signal.SIGINT)
+        assert up.stdout is not None
+        assert "Interrupted" in up.stdout.read()
+    assert up.returncode == 130
+    assert len(running) >= 2
+    assert not any(process.alive() for process in running)
+    assert lifecycle.supervisor_of(stack) is None
+
+
+def test_logs_show_one_program_or_name_those_there_are(stack: Stack) -> None:
+    assert run(stack, "up", "--children", STAND_INS).returncode == 0
+    assert "base is ready" in run(stack, "logs", "supervisor").stdout
+    unknown = run(stack, "logs", "nobody")
+    assert unknown.returncode == 1
+    assert "base, front, supervisor, task" in unknown.stdout
+
+
+def test_two_stacks_run_beside_each_other(stack: Stack) -> None:
+    other = Stack(state=stack.state.with_name("other"), offset=stack.offset + 100)
+    try:
+        assert run(stack, "up", "--children", STAND_INS).returncode == 0
+        assert run(other, "up", "--children", STAND_INS).returncode == 0
+        assert run(stack, "down").returncode == 0
+        assert run(other, "status").returncode == 0
+    finally:
+        lifecycle.stop(other, lambda line: None)
+        lifecycle.delete_state(other)
+
+
+def test_a_service_is_told_only_what_it_needs(stack: Stack) -> None:
+    environment = service_environment("compensation", stack)
+    urls = service_urls(stack.postgres, "compensation")
+    assert environment["COMPENSATION_DATABASE_URL"] == urls.app
+    assert environment["COMPENSATION_MIGRATION_DATABASE_URL"] == urls.owner
+    assert environment["COMPENSATION_SCORING_URL"] == stack.url("scoring")
+    own = {name for name in environment if name.split("_")[0].lower() in SERVICES}
+    assert {name.split("_")[0] for name in own} == {"COMPENSATION"}
+    assert service_environment("notifications", stack)["NOTIFICATIONS_SMTP_PORT"] == str(stack.port("smtp"))
