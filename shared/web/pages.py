@@ -10,7 +10,7 @@ import base64
 import binascii
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar, TypeVarTuple
 
 from fastapi import Depends, Query, Request, Response
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -24,7 +24,7 @@ from shared.web.problems import Refusal
 
 M = TypeVar("M", bound=BaseModel)
 K = TypeVar("K", bound=tuple[object, ...])
-R = TypeVar("R", bound=tuple[object, ...])
+Columns = TypeVarTuple("Columns")
 
 MAX_CSV_ROWS = 10_000
 
@@ -98,8 +98,8 @@ Paging = Annotated[PageRequest, Depends(paging)]
 
 
 def keyset(
-    rows: Select[R], columns: Sequence[ColumnElement[Any]], after: tuple[object, ...] | None, fetch: int
-) -> Select[R]:
+    rows: Select[*Columns], columns: Sequence[ColumnElement[Any]], after: tuple[object, ...] | None, fetch: int
+) -> Select[*Columns]:
     """`rows` in the order of `columns`, behind the sort key `after`. An index on exactly these columns answers it."""
     if after is not None:
         rows = rows.where(tuple_(*columns) > tuple_(*after))

@@ -1,0 +1,96 @@
+"""Every answer that is not a success is a problem, with what the caller needs and nothing of ours or theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from shared.auth import TokenVerifier
+from shared.database import Database
+from tests.shared.conftest import talk_to
+from tests.shared.web_app import build, entries
+
+Bearer = Callable[..., dict[str, str]]
+
+
+async def test_wrong_fields_are_named_by_pointer_and_never_quoted(notes: httpx.AsyncClient, bearer: Bearer) -> None:
+    body = {"text": "x" * 21, "kind": "SECRET", "lines": [1, "SECRET"], "weight": "SECRET", "a/b~c": "SECRET"}
+    answer = await notes.post("/v1/notes", json=body, headers=bearer("hr_admin"))
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["type"] == "urn:plumbline:problem:invalid-input"
+    assert {(error["pointer"], error["code"]) for error in problem["errors"]} == {
+        ("/text", "string-too-long"),
+        ("/kind", "literal-error"),
+        ("/lines/1", "int-parsing"),
+        ("/weight", "decimal-parsing"),
+        ("/a~1b~0c", "extra-forbidden"),
+    }
+    assert "SECRET" not in answer.text
+
+
+async def test_a_wrong_query_parameter_is_named(notes: httpx.AsyncClient, bearer: Bearer) -> None:
+    answer = await notes.get("/v1/notes?count=many", headers=bearer("manager"))
+    assert answer.json()["errors"][0]["pointer"] == "count"
+
+
+async def test_a_missing_body_is_an_invalid_input(notes: httpx.AsyncClient, bearer: Bearer) -> None:
+    answer = await notes.post("/v1/notes", headers=bearer("hr_admin"))
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "missing")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "reason"),
+    [("GET", "/v1/nothing", 404, "not-found"), ("DELETE", "/v1/notes", 405, "method-not-allowed")],
+)
+async def test_the_routers_own_refusals_are_problems(
+    notes: httpx.AsyncClient, method: str, path: str, status: int, reason: str
+) -> None:
+    answer = await notes.request(method, path)
+    assert (answer.status_code, answer.json()["type"]) == (status, f"urn:plumbline:problem:{reason}")
+
+
+async def test_a_refused_command_says_what_and_leaves_nothing(
+    notes: httpx.AsyncClient, bearer: Bearer, machinery: Database
+) -> None:
+    answer = await notes.post("/v1/notes/1/failure?how=conflict", headers=bearer("hr_admin"))
+    assert answer.status_code == 409
+    assert answer.json()["errors"] == [{"pointer": "/text", "code": "closed", "detail": "nobody writes here any more"}]
+    assert await entries(machinery, "acme") == []
+
+
+async def test_what_may_succeed_later_says_when_to_come_back(notes: httpx.AsyncClient, bearer: Bearer) -> None:
+    answer = await notes.post("/v1/notes/1/failure?how=transient", headers=bearer("hr_admin"))
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    assert "e-1" not in answer.text
+
+
+async def test_a_bug_shows_nothing_of_itself_but_to_the_log(
+    notes: httpx.AsyncClient, bearer: Bearer, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = await notes.post("/v1/notes/1/failure?how=bug", headers=bearer("hr_admin"))
+    assert (answer.status_code, answer.json()["type"]) == (500, "urn:plumbline:problem:internal-error")
+    assert "salary" not in answer.text
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    logged = capsys.readouterr().out + "".join(record.getMessage() for record in caplog.records)
+    assert "request failed" in logged
+
+
+async def test_an_unreachable_database_is_for_now(verifier: TokenVerifier, bearer: Bearer) -> None:
+    gone = Database(SecretStr("postgresql+asyncpg://nobody:x@127.0.0.1:1/none"))
+    async with talk_to(build(gone, verifier)) as client:
+        answer = await client.get("/v1/audit", headers=bearer("auditor"))
+    await gone.close()
+    assert answer.status_code == 503
+
+
+async def test_a_refusal_that_cannot_be_audited_is_not_answered_as_one(verifier: TokenVerifier, bearer: Bearer) -> None:
+    gone = Database(SecretStr("postgresql+asyncpg://nobody:x@127.0.0.1:1/none"))
+    async with talk_to(build(gone, verifier)) as client:
+        answer = await client.get("/v1/notes", headers=bearer("client"))
+    await gone.close()
+    assert answer.status_code == 503
