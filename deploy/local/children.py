@@ -169,7 +169,7 @@ def _module(stack: Stack, name: str, options: Mapping[str, Path | int]) -> Child
         environment=process_environment(stack),
         ready=answers(stack.port(name), "/.well-known/openid-configuration" if name == "issuer" else "/count"),
         ports=tuple(value for value in options.values() if isinstance(value, int)),
-        address=stack.url(name),
+        address=f"{stack.url(name)}, SMTP on {stack.port('smtp')}" if name == "mailbox" else stack.url(name),
     )
 
 

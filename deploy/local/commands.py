@@ -19,7 +19,7 @@ from deploy.local import lifecycle
 from deploy.local.issuer import TokenSigner
 from deploy.local.kafka_jars import Progress as JarProgress
 from deploy.local.layout import Stack
-from deploy.local.processes import LocalStackError
+from deploy.local.processes import LocalStackError, port_is_taken
 from deploy.local.record import ChildRecord, read_record
 from deploy.local.supervisor import load_children
 
@@ -46,7 +46,8 @@ def up(
                 lifecycle.stop(stack, _say)
             raise typer.Exit(_INTERRUPTED) from None
     if not ready:
-        _out.print(f"Not everything is ready after {within:.0f} s. What runs goes on running; see `status` and `logs`.")
+        missing = ", ".join(record.name for record in read_record(stack.record) if not record.ready)
+        _out.print(f"Not ready after {within:.0f} s: {missing}. What runs goes on running; see `status` and `logs`.")
         raise typer.Exit(_NOT_READY)
     _announce(stack, [(record.name, record.address) for record in read_record(stack.record)])
     _out.print("Everything is ready.")
@@ -142,6 +143,8 @@ def consume(
     stack = Stack.from_environment()
     with _failures_told():
         broker = stack.kafka
+        if not stack.foreign_kafka and not port_is_taken(broker.port):
+            raise LocalStackError(f"Kafka is not running on {broker.bootstrap}")
         command = broker.console_consumer(topic, bootstrap=stack.kafka_bootstrap, max_messages=limit, timeout=timeout)
         raise typer.Exit(subprocess.call(command, env=broker.environment()))
 

@@ -136,11 +136,17 @@ class KafkaBroker:
 
     def _format(self) -> None:
         shutil.rmtree(self._data, ignore_errors=True)
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         done = subprocess.run(
             [
                 *self._java(cached_jars(), ("-Xmx128m", "-XX:TieredStopAtLevel=1"), log_level="error"),
-                *("kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", str(self._properties)),
+                *(
+                    "kafka.tools.StorageTool",
+                    "format",
+                    "--cluster-id",
+                    _cluster_id(),
+                    "--config",
+                    str(self._properties),
+                ),
             ],
             env=self.environment(),
             capture_output=True,
@@ -178,3 +184,9 @@ class KafkaBroker:
             "broker.session.timeout.ms": 2000,
             "broker.heartbeat.interval.ms": 500,
         }
+
+
+def _cluster_id() -> str:
+    """A random id in the alphabet Kafka wants; one that began with a dash would be taken for an option."""
+    random = uuid.uuid4().bytes
+    return base64.urlsafe_b64encode(bytes([random[0] & 0x7F]) + random[1:]).decode().rstrip("=")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from types import FrameType
 
 from deploy.local.child import Child
@@ -42,6 +43,8 @@ def choose_kafka(stack: Stack, say: Say, progress: Progress) -> Stack:
     try:
         cached_jars(progress)
     except JarsUnavailable as error:
+        if find_spec("confluent_kafka") is None:
+            raise LocalStackError(f"{error}\nNeither is there a mock broker: confluent-kafka is missing") from error
         say(f"{error}\nInstead of Apache Kafka, librdkafka's mock broker starts: events do not survive a stop.")
         return replace(stack, mock_kafka=True)
     return stack
@@ -84,7 +87,7 @@ def _news(stack: Stack, record: ChildRecord) -> str:
     if record.ready:
         return f"{record.name} ready"
     if record.last_exit:
-        return f"{record.name} ended with {record.last_exit} (start {record.starts}); see {stack.log(record.name)}"
+        return f"{record.name} ended with {record.last_exit} and is started again; see {stack.log(record.name)}"
     return ""
 
 
