@@ -52,7 +52,7 @@ _PARK = text("""
 _RECENT = text("""
     SELECT count(*) FROM dead_letters
     WHERE subscription = :subscription AND topic = :topic AND partition = :partition AND state = 'parked'
-      AND record_offset > :offset - :window
+      AND record_offset > CAST(:offset AS bigint) - CAST(:window AS bigint)
 """)
 _COLUMNS = """
     id, provider_id, subscription, topic, partition, record_offset, key, value, headers, code, detail, trace_id,

@@ -41,6 +41,7 @@ def zstd(body: bytes) -> bytes:
         ("zstd", zstd(b"[1, 2]")),
         ("zstd", zstd(b"[1,") + zstd(b" 2]")),
     ],
+    ids=["plain", "gzip", "two gzip members", "zstd", "two zstd frames"],
 )
 async def test_compressed_bodies_arrive_as_what_they_say(
     notes: httpx.AsyncClient, bearer: Bearer, encoding: str, body: bytes
@@ -79,6 +80,7 @@ async def test_a_bomb_is_refused_before_it_is_in_memory(
         ("zstd", zstd(b"[1, 2]" * 50)[:-3]),
         ("zstd", zstd(b"[1, 2]") + b"rest"),
     ],
+    ids=["no gzip", "cut gzip", "more than gzip", "deflate", "empty", "no zstd", "cut zstd", "more than zstd"],
 )
 async def test_a_broken_encoding_names_its_header(
     notes: httpx.AsyncClient, bearer: Bearer, encoding: str, body: bytes

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from shared.auth import TokenVerifier
 from shared.database import Database
@@ -69,28 +70,28 @@ async def test_what_may_succeed_later_says_when_to_come_back(notes: httpx.AsyncC
     assert "e-1" not in answer.text
 
 
-async def test_a_bug_shows_nothing_of_itself_but_to_the_log(
-    notes: httpx.AsyncClient, bearer: Bearer, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
-) -> None:
-    answer = await notes.post("/v1/notes/1/failure?how=bug", headers=bearer("hr_admin"))
+async def test_a_bug_shows_nothing_of_itself_but_to_the_log(notes: httpx.AsyncClient, bearer: Bearer) -> None:
+    with capture_logs() as logged:
+        answer = await notes.post("/v1/notes/1/failure?how=bug", headers=bearer("hr_admin"))
     assert (answer.status_code, answer.json()["type"]) == (500, "urn:plumbline:problem:internal-error")
     assert "salary" not in answer.text
     assert answer.headers["x-content-type-options"] == "nosniff"
-    logged = capsys.readouterr().out + "".join(record.getMessage() for record in caplog.records)
-    assert "request failed" in logged
+    assert [(line["event"], type(line["exc_info"])) for line in logged] == [("request failed", RuntimeError)]
 
 
-async def test_an_unreachable_database_is_for_now(verifier: TokenVerifier, bearer: Bearer) -> None:
+@pytest.fixture
+async def without_database(verifier: TokenVerifier) -> AsyncIterator[httpx.AsyncClient]:
     gone = Database(SecretStr("postgresql+asyncpg://nobody:x@127.0.0.1:1/none"))
     async with talk_to(build(gone, verifier)) as client:
-        answer = await client.get("/v1/audit", headers=bearer("auditor"))
+        yield client
     await gone.close()
-    assert answer.status_code == 503
 
 
-async def test_a_refusal_that_cannot_be_audited_is_not_answered_as_one(verifier: TokenVerifier, bearer: Bearer) -> None:
-    gone = Database(SecretStr("postgresql+asyncpg://nobody:x@127.0.0.1:1/none"))
-    async with talk_to(build(gone, verifier)) as client:
-        answer = await client.get("/v1/notes", headers=bearer("client"))
-    await gone.close()
-    assert answer.status_code == 503
+async def test_an_unreachable_database_is_for_now(without_database: httpx.AsyncClient, bearer: Bearer) -> None:
+    assert (await without_database.get("/v1/audit", headers=bearer("auditor"))).status_code == 503
+
+
+async def test_a_refusal_that_cannot_be_audited_is_not_answered_as_one(
+    without_database: httpx.AsyncClient, bearer: Bearer
+) -> None:
+    assert (await without_database.get("/v1/notes", headers=bearer("client"))).status_code == 503
