@@ -136,18 +136,10 @@ class KafkaBroker:
 
     def _format(self) -> None:
         shutil.rmtree(self._data, ignore_errors=True)
+        java = self._java(cached_jars(), ("-Xmx128m", "-XX:TieredStopAtLevel=1"), log_level="error")
+        options = ("--cluster-id", _cluster_id(), "--config", str(self._properties))
         done = subprocess.run(
-            [
-                *self._java(cached_jars(), ("-Xmx128m", "-XX:TieredStopAtLevel=1"), log_level="error"),
-                *(
-                    "kafka.tools.StorageTool",
-                    "format",
-                    "--cluster-id",
-                    _cluster_id(),
-                    "--config",
-                    str(self._properties),
-                ),
-            ],
+            [*java, "kafka.tools.StorageTool", "format", *options],
             env=self.environment(),
             capture_output=True,
             text=True,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,10 @@ from deploy.local.processes import port_is_taken
 
 def free_offset() -> int:
     """Something to add to every port of a stack so that it disturbs no other on this machine."""
-    for offset in range(20_000, 50_000, 200):
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    # Below the range from which systems take ports for outgoing connections.
+    for slot in range(28):
+        offset = 10_000 + 500 * ((os.getpid() + worker + slot) % 28)
         if not any(port_is_taken(port + offset) for port in PORTS.values()):
             return offset
     raise AssertionError("this machine has no free ports")

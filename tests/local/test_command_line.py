@@ -14,8 +14,8 @@ from joserfc.jwk import KeySet
 from deploy.local import lifecycle
 from deploy.local.databases import SERVICES, service_urls
 from deploy.local.environment import service_environment
-from deploy.local.layout import PROJECT, Stack
-from deploy.local.processes import wait_until
+from deploy.local.layout import PORTS, PROJECT, Stack
+from deploy.local.processes import ProcessId, end, port_is_taken, wait_until
 from deploy.local.record import read_record
 
 REAL = "tests.local.stand_ins:without_services"
@@ -55,12 +55,37 @@ def test_the_real_infrastructure_comes_up_keeps_its_data_and_goes_down(stack: St
     assert run(stack, "down").returncode == 0
     assert not any(process.alive() for process in processes)
     assert run(stack, "status").returncode == 3
+    assert not any(port_is_taken(stack.port(name)) for name in PORTS)
 
     assert run(stack, "up", "--children", REAL).returncode == 0
     assert stack.postgres.run_sql("SELECT answer FROM kept;").strip() == "42"
     assert run(stack, "reset", "--yes").returncode == 0
     assert not stack.postgres.data.exists()
     assert not list(stack.state.glob("*.sqlite"))
+
+
+def test_killed_servers_come_back_and_a_killed_supervisor_takes_them_along(stack: Stack) -> None:
+    assert run(stack, "up", "--children", REAL).returncode == 0
+    servers = {"postgres": stack.postgres.process(), "kafka": stack.kafka.process()}
+    for server in servers.values():
+        assert server is not None
+        end(server, signal.SIGKILL, 5)
+    assert wait_until(lambda: _restarted(stack, servers), 30)
+
+    supervisor = lifecycle.supervisor_of(stack)
+    running = [record.process for record in read_record(stack.record) if record.process]
+    assert supervisor is not None and len(running) == 6
+    end(supervisor, signal.SIGKILL, 5)
+    if sys.platform == "linux":
+        assert wait_until(lambda: not any(process.alive() for process in running), 15)
+    assert run(stack, "status").returncode == 3
+    lifecycle.stop(stack, lambda line: None)
+    assert not any(process.alive() for process in running)
+
+
+def _restarted(stack: Stack, killed: dict[str, ProcessId | None]) -> bool:
+    records = {record.name: record for record in read_record(stack.record)}
+    return all(records[name].ready and records[name].process != process for name, process in killed.items())
 
 
 def test_an_interrupted_up_leaves_nothing_running(stack: Stack) -> None:
