@@ -22,9 +22,12 @@ class Scorecard:
     attainments: Mapping[str, Decimal | None]
 
 
+RATERS_NEEDED = {"self": 1, "manager": 1, "peer": 3, "upward": 3, "customer": 3}
+
+
 @dataclass(frozen=True)
 class _Segment:
-    template: Template
+    template: Template | None
     days: Sequence[date]
     score: Fraction | None
     attainments: Mapping[str, Fraction]
@@ -121,7 +124,7 @@ def scorecard(
     observations: Sequence[Observation],
     ratings: Mapping[str, Sequence[Fraction]],
 ) -> Scorecard | None:
-    """The person's scorecard, `None` for someone no template speaks of. `ratings` are by category, one per rater."""
+    """The person's scorecard, `None` for someone without a day in the cycle. `ratings` are by category, one per rater."""
     segments = _segments(person, cycle, templates)
     if not segments:
         return None
@@ -138,18 +141,19 @@ def scorecard(
 
 def _segments(
     person: Person, cycle: Cycle, templates: Sequence[Template]
-) -> list[tuple[Template, list[date], list[date]]]:
+) -> list[tuple[Template | None, list[date], list[date]]]:
     """Runs of days with one role, client, line of business, manager and template version.
 
     The first list of days leaves absences out (they weigh the segment), the second keeps them (facts of a day count).
     """
-    found: list[tuple[tuple[object, ...], Template, list[date], list[date]]] = []
+    found: list[tuple[tuple[object, ...], Template | None, list[date], list[date]]] = []
     for day in cycle.days():
         place = person.at(day)
-        template = choose(templates, place, day) if place else None
-        if place is None or template is None:
+        if place is None:
             continue
-        key = (place.role, place.client, place.line_of_business, place.manager, template.id, template.version)
+        template = choose(templates, place, day)
+        named = (template.id, template.version) if template else None
+        key = (place.role, place.client, place.line_of_business, place.manager, named)
         if not found or found[-1][0] != key:
             found.append((key, template, [], []))
         found[-1][3].append(day)
@@ -159,7 +163,7 @@ def _segments(
 
 
 def _score(
-    template: Template,
+    template: Template | None,
     days: Sequence[date],
     seen: Sequence[Observation],
     metrics: Mapping[str, Metric],
@@ -168,10 +172,13 @@ def _score(
 ) -> _Segment:
     attainments: dict[str, Fraction] = {}
     held = False
+    if template is None:
+        return _Segment(None, days, None, attainments)
     for part in template.parts:
         if part.metric is None:
-            given = ratings.get(part.category or "", ())
-            if given:
+            category = part.category or ""
+            given = ratings.get(category, ())
+            if len(given) >= RATERS_NEEDED[category]:
                 attainments[part.name] = payout(part.curve, sum(given, Fraction(0)) / len(given), True)
             continue
         metric = metrics[part.metric]
@@ -196,9 +203,12 @@ def _combine(segments: Sequence[_Segment], cycle: Cycle) -> Scorecard:
     rated = [segment for segment in segments if segment.score is not None and segment.days]
     rated_days = sum(len(segment.days) for segment in rated)
     attainments = {
-        part.name: _days_weighted(part.name, segments) for segment in segments for part in segment.template.parts
+        part.name: _days_weighted(part.name, segments)
+        for segment in segments
+        if segment.template
+        for part in segment.template.parts
     }
-    minimum = max(segment.template.coverage_minimum for segment in segments)
+    minimum = max((segment.template.coverage_minimum for segment in segments if segment.template), default=Fraction(0))
     if not rated or rated_days < minimum * counted:
         return Scorecard(None, None, attainments)
     total = sum((segment.score * len(segment.days) for segment in rated if segment.score is not None), Fraction(0))
