@@ -45,7 +45,7 @@ def configure(service: str, level: Literal["debug", "info", "warning", "error"])
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*common, structlog.stdlib.ExtraAdder()],
+            foreign_pre_chain=common,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 # Local variables hold pay and names: they stay out of the traceback.

@@ -33,14 +33,21 @@ def limited(scope: Scope, receive: Receive) -> Receive:
 
     async def counted() -> Message:
         nonlocal taken
+        limit: int = scope.get(_LIMIT, DEFAULT_LIMIT)
+        if not taken and _declared(scope) > limit:
+            raise too_large(limit)
         message = await receive()
         taken += len(message.get("body", b""))
-        limit: int = scope.get(_LIMIT, DEFAULT_LIMIT)
         if taken > limit:
             raise too_large(limit)
         return message
 
     return counted
+
+
+def _declared(scope: Scope) -> int:
+    lengths = [int(value) for name, value in scope["headers"] if name == b"content-length" and value.isdigit()]
+    return max(lengths, default=0)
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -55,9 +62,6 @@ async def read_body(request: Request, limit: int) -> bytes:
             [FieldProblem("Content-Encoding", "unsupported", "not one of identity, gzip, zstd")],
             {"Accept-Encoding": "gzip, zstd"},
         )
-    declared = request.headers.get("content-length", "0")
-    if declared.isdecimal() and int(declared) > limit:
-        raise too_large(limit)
     body = await request.body()
     encoding = _ENCODINGS[name]
     if encoding is not None:

@@ -116,6 +116,16 @@ async def test_a_body_is_cut_off_while_it_is_read_whatever_it_declared(
     assert sent < 25
 
 
+async def test_a_declared_length_is_refused_before_a_byte_is_read(notes: httpx.AsyncClient, bearer: Bearer) -> None:
+    async def nothing() -> AsyncIterator[bytes]:
+        raise AssertionError("the body was read")
+        yield b""
+
+    headers = {**bearer("hr_admin"), "Content-Type": "application/json", "Content-Length": str(2 << 20)}
+    for path in ("/v1/notes", "/v1/notes/raw"):
+        assert kind(await notes.post(path, content=nothing(), headers=headers)) == (413, "body-too-large")
+
+
 async def test_a_route_takes_what_it_names_and_others_a_mebibyte(notes: httpx.AsyncClient, bearer: Bearer) -> None:
     body = b"[" + b" " * (2 << 20) + b"]"
     raw = await notes.post(f"/v1/notes/raw?limit={4 << 20}", content=body, headers=bearer("hr_admin"))
