@@ -106,7 +106,7 @@ def wait_until(condition: Callable[[], bool], within: float, pause: float = 0.02
 def start_detached(
     argv: Sequence[str], log: Path, environment: Mapping[str, str], account: Account | None = None
 ) -> ProcessId:
-    """Starts a program that outlives this process, in a session of its own, its output appended to `log`."""
+    """Starts a program that outlives this process and is out of reach of its terminal, its output appended to `log`."""
     request = {
         "argv": list(argv),
         "log": str(log),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sys
@@ -132,7 +133,7 @@ def test_a_taken_port_is_named_with_its_holder_before_anything_starts(stack: Sta
         start(stack)
     assert f"port {stack.port('ingest')}, which front needs" in str(refusal.value)
     if sys.platform == "linux":
-        assert "pytest" in str(refusal.value)
+        assert f"pid {os.getpid()}:" in str(refusal.value)
     assert lifecycle.supervisor_of(stack) is None
     assert not (stack.state / "base.touched").exists()
 
