@@ -1,0 +1,44 @@
+"""Payout curves: a score to a percentage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+from services.compensation.model.plan import Curve, CurveKind, Finding
+
+
+def payout(curve: Curve, score: Fraction) -> Fraction:
+    """Percent at `score`: 0 below the first point, which itself counts; flat, or accelerated, above the last."""
+    points = [(Fraction(point.score), Fraction(point.percent)) for point in curve.points]
+    if score < points[0][0]:
+        return Fraction(0)
+    last_score, last_percent = points[-1]
+    if score >= last_score:
+        if curve.accelerator is None:
+            return last_percent
+        faster = last_percent + (score - last_score) * Fraction(curve.accelerator.slope)
+        return min(faster, Fraction(curve.accelerator.hard_cap))
+    index = max(number for number, (left, _) in enumerate(points) if left <= score)
+    (left, low), (right, high) = points[index], points[index + 1]
+    if curve.kind is CurveKind.STEPPED:
+        return low
+    return low + (high - low) * (score - left) / (right - left)
+
+
+def findings(curve: Curve, pointer: str) -> Iterator[Finding]:
+    """What makes a curve ambiguous, or pays less for more."""
+    points = curve.points
+    if len(points) < 2:
+        yield Finding(f"{pointer}/points", "too-few", "a curve has at least two points")
+    for index in range(1, len(points)):
+        if points[index].score <= points[index - 1].score:
+            yield Finding(f"{pointer}/points/{index}/score", "not-rising", "scores rise from point to point")
+        if points[index].percent < points[index - 1].percent:
+            yield Finding(f"{pointer}/points/{index}/percent", "falling", "percent never falls along a curve")
+    if curve.accelerator is None or not points:
+        return
+    if curve.kind is CurveKind.STEPPED:
+        yield Finding(f"{pointer}/accelerator", "stepped", "a stepped curve holds its last value")
+    if curve.accelerator.hard_cap < points[-1].percent:
+        yield Finding(f"{pointer}/accelerator/hard_cap", "too-small", "the hard cap is not below the last point")
