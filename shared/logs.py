@@ -19,6 +19,16 @@ def _add_trace_id(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return event
 
 
+def _first_lines(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """PostgreSQL, SQLAlchemy and pydantic say what failed in the first line of a message, and on which values below."""
+    pending = [*event.get("exception", ())]
+    while pending:
+        raised = pending.pop()
+        raised["exc_value"] = raised["exc_value"].partition("\n")[0]
+        pending += [inner for group in raised.get("exceptions", ()) for inner in group]
+    return event
+
+
 def configure(service: str, level: Literal["debug", "info", "warning", "error"]) -> None:
     """Send structlog's and the standard library's records out as JSON. Call once, before the first record."""
 
@@ -50,6 +60,7 @@ def configure(service: str, level: Literal["debug", "info", "warning", "error"])
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 # Local variables hold pay and names: they stay out of the traceback.
                 structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
+                _first_lines,
                 structlog.processors.JSONRenderer(),
             ],
         )

@@ -119,7 +119,7 @@ class RecordOut(DeadLetterOut):
             **DeadLetterOut.of(letter).model_dump(),
             key=_base64(record.key),
             value=_base64(record.value),
-            headers=[(name, value.decode(errors="replace")) for name, value in record.headers],
+            headers=[(name, (value or b"").decode(errors="replace")) for name, value in record.headers],
             preview=(record.value or b"")[:_PREVIEW].decode(errors="replace"),
         )
 

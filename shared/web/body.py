@@ -161,6 +161,8 @@ class _StrictRequest(Request):
     async def json(self) -> Any:  # noqa: ANN401 - the signature is Starlette's
         raw = await read_body(self, DEFAULT_LIMIT)
         check_depth(raw)
+        if rb"\u0000" in raw.replace(rb"\\", b""):
+            raise Refusal(400, "nul-character", "no text here can hold the character NUL")
         try:
             return json.loads(raw, parse_float=_number, parse_constant=_refuse_constant)
         except ValueError as error:

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import telemetry
 from shared.web.body import limited
-from shared.web.problems import on_unexpected
+from shared.web.problems import on_unexpected, problem
 
 PROBES = frozenset({"/livez", "/readyz", "/metrics"})
 _CLIENT_GONE = 499
@@ -64,6 +64,12 @@ class Edge:
                 message["headers"] = _completed(message.get("headers", ()), trace_id)
             await send(message)
 
+        if b"%00" in scope["query_string"] or "\0" in scope["path"]:
+            # PostgreSQL refuses such a parameter with an error that would look like a bug of ours.
+            await problem(400, "nul-character", "no parameter can hold the character NUL")(
+                scope, receive, send_with_headers
+            )
+            return status
         try:
             await self._app(scope, limited(scope, receive), send_with_headers)
         except ClientDisconnect:

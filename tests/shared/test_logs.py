@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from pydantic import BaseModel, ValidationError
+from sqlalchemy.exc import DBAPIError
 
 from shared import logs
 
@@ -51,3 +53,22 @@ def test_a_traceback_shows_no_local_variable(capsys: pytest.CaptureFixture[str])
     (line,) = lines(capsys)
     assert "KeyError" in json.dumps(line)
     assert salary not in json.dumps(line)
+
+
+class Pay(BaseModel):
+    amount: int
+
+
+def test_a_traceback_says_what_failed_and_not_on_which_value(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("scoring", "info")
+    refused = DBAPIError("INSERT", {"name": "Ada"}, Exception("duplicate key\nDETAIL: Key (name)=(Ada) exists."))
+    try:
+        Pay.model_validate({"amount": "123456.78"})
+    except ValidationError as error:
+        logging.getLogger("asyncio").exception("task failed", exc_info=ExceptionGroup("both", [refused, error]))
+    (line,) = lines(capsys)
+    said = json.dumps(line)
+    assert "duplicate key" in said
+    assert "1 validation error for Pay" in said
+    assert "Ada" not in said
+    assert "123456.78" not in said

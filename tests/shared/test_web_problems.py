@@ -55,6 +55,25 @@ async def test_the_routers_own_refusals_are_problems(
     assert (answer.status_code, answer.json()["type"]) == (status, f"urn:plumbline:problem:{reason}")
 
 
+@pytest.mark.parametrize("path", ["/v1/notes?cursor=%00", "/v1/notes/%00/failure", "/v1/notes?%00=1"])
+async def test_a_nul_in_an_address_never_reaches_the_database(
+    notes: httpx.AsyncClient, bearer: Bearer, path: str
+) -> None:
+    answer = await notes.get(path, headers=bearer("hr_admin"))
+    assert (answer.status_code, answer.json()["type"]) == (400, "urn:plumbline:problem:nul-character")
+
+
+@pytest.mark.parametrize(
+    ("text", "status"), [(r"a\u0000", 400), (r"a\\u0000", 201), (r"\ud800", 422), (r"\ud83d\ude00", 201)]
+)
+async def test_only_text_that_a_column_can_hold_is_accepted(
+    notes: httpx.AsyncClient, bearer: Bearer, text: str, status: int
+) -> None:
+    headers = {**bearer("hr_admin"), "Content-Type": "application/json"}
+    answer = await notes.post("/v1/notes", content=f'{{"text": "{text}"}}', headers=headers)
+    assert answer.status_code == status
+
+
 async def test_a_refused_command_says_what_and_leaves_nothing(
     notes: httpx.AsyncClient, bearer: Bearer, machinery: Database
 ) -> None:
