@@ -114,7 +114,7 @@ def token(
     provider: Annotated[str | None, typer.Option()] = None,
     employee: Annotated[str | None, typer.Option()] = None,
     client: Annotated[str | None, typer.Option()] = None,
-    units: Annotated[str, typer.Option(help="Separated by commas.")] = "",
+    unit: Annotated[list[str] | None, typer.Option(help="May be given several times.")] = None,
     subject: Annotated[str | None, typer.Option()] = None,
     ttl: Annotated[float, typer.Option(help="Seconds until it expires.")] = 12 * 3600,
 ) -> None:
@@ -128,7 +128,7 @@ def token(
             subject=subject or None,
             employee=employee or None,
             client=client or None,
-            units=[unit for unit in units.split(",") if unit],
+            units=unit or [],
             ttl=ttl,
         )
     )

@@ -44,7 +44,8 @@ def test_the_real_infrastructure_comes_up_keeps_its_data_and_goes_down(stack: St
     databases = stack.postgres.run_sql("SELECT datname FROM pg_database ORDER BY 1;").split()
     assert {f"plumbline_{service}" for service in SERVICES} <= set(databases)
     stack.postgres.run_sql("CREATE TABLE kept AS SELECT 42 AS answer;")
-    token = run(stack, "token", "--role", "hr_admin", "--provider", "acme", "--units", "u-1,u-2").stdout.strip()
+    asked = ("--role", "hr_admin", "--provider", "acme", "--unit", "u-1", "--unit", "u-2")
+    token = run(stack, "token", *asked).stdout.strip()
     keys = KeySet.import_key_set(httpx.get(f"{stack.url('issuer')}/jwks").json())
     assert jwt.decode(token, keys, algorithms=["ES256"]).claims["units"] == ["u-1", "u-2"]
 
