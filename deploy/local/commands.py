@@ -16,12 +16,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from deploy.local import lifecycle
-from deploy.local.issuer import TokenSigner
 from deploy.local.kafka_jars import Progress as JarProgress
 from deploy.local.layout import Stack
 from deploy.local.processes import LocalStackError, port_is_taken
 from deploy.local.record import ChildRecord, read_record
 from deploy.local.supervisor import load_children
+from deploy.local.tokens import TokenSigner
 
 _NOT_READY, _NOT_RUNNING, _INTERRUPTED = 1, 3, 130
 _out = Console(highlight=False, soft_wrap=True)

@@ -3,8 +3,8 @@
 import os
 
 from deploy.local.databases import service_urls
-from deploy.local.issuer import AUDIENCE
 from deploy.local.layout import PROJECT, Stack
+from deploy.local.tokens import AUDIENCE
 
 _INHERITED = ("PATH", "HOME", "LANG", "TZ", "SSL_CERT_FILE", "VIRTUAL_ENV", "JAVA_HOME", "XDG_CACHE_HOME")
 

@@ -9,7 +9,8 @@ from joserfc import jwt
 from joserfc.errors import ExpiredTokenError, JoseError
 from joserfc.jwk import KeySet
 
-from deploy.local.issuer import ALGORITHM, AUDIENCE, TokenSigner, app
+from deploy.local.issuer import app
+from deploy.local.tokens import ALGORITHM, AUDIENCE, TokenSigner
 
 ISSUER = "http://issuer.test"
 
