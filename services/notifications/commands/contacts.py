@@ -1,0 +1,81 @@
+"""Keep contacts and what people wish to get by mail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.notifications.model import Contact, Kind
+from services.notifications.store import contacts
+from shared import audit
+from shared.contracts.ids import EmployeeId, ProviderId
+from shared.errors import NotFound, PreconditionFailed
+from shared.web import Precondition
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    created: int
+    changed: int
+    unchanged: int
+
+
+async def put(
+    tx: AsyncSession, provider: ProviderId, contact: Contact, if_match: Precondition, *, by: str, now: datetime
+) -> Contact:
+    """Create, or change what the caller has read; the same again is no change."""
+    current = await contacts.find(tx, EmployeeId(contact.employee), lock=True)
+    if current is not None:
+        if_match.check(current.version)
+    saved = await contacts.save(tx, provider, [contact], now)
+    if not saved:
+        found = current or await contacts.find(tx, EmployeeId(contact.employee), lock=True)
+        if found is None:
+            raise NotFound("the contact was deleted meanwhile")
+        return found
+    if current is None and saved[0].version > 1:
+        raise PreconditionFailed("somebody created this contact in the meantime; read it first")
+    await _record(tx, provider, by, "contact.saved", contact.employee, now)
+    return saved[0]
+
+
+async def load(tx: AsyncSession, provider: ProviderId, given: Sequence[Contact], *, by: str, now: datetime) -> Loaded:
+    """Create or replace many at once, whatever versions there are."""
+    saved = await contacts.save(tx, provider, sorted(given, key=lambda contact: contact.employee), now)
+    created = sum(contact.version == 1 for contact in saved)
+    loaded = Loaded(created, len(saved) - created, len(given) - len(saved))
+    if saved:
+        detail = {"created": loaded.created, "changed": loaded.changed}
+        await audit.record(tx, audit.Entry(provider, now, by, "contacts.loaded", "contacts", detail=detail))
+    return loaded
+
+
+async def delete(
+    tx: AsyncSession, provider: ProviderId, employee: EmployeeId, if_match: Precondition, *, by: str, now: datetime
+) -> None:
+    current = await contacts.find(tx, employee, lock=True)
+    if current is None:
+        raise NotFound("there is no such contact")
+    if_match.check(current.version)
+    await contacts.delete(tx, provider, employee)
+    await _record(tx, provider, by, "contact.deleted", employee, now)
+
+
+async def put_preferences(
+    tx: AsyncSession, provider: ProviderId, employee: EmployeeId, off: frozenset[Kind], if_match: Precondition
+) -> int:
+    """State which kinds come without mail; the new version."""
+    _, version = await contacts.email_off(tx, employee, lock=True)
+    if version:
+        if_match.check(version)
+    saved = await contacts.save_email_off(tx, provider, employee, off, version)
+    if saved is None:
+        raise PreconditionFailed("these preferences were changed in the meantime; read them again")
+    return saved
+
+
+async def _record(tx: AsyncSession, provider: ProviderId, by: str, action: str, employee: str, now: datetime) -> None:
+    await audit.record(tx, audit.Entry(provider, now, by, action, f"contact/{employee}"))

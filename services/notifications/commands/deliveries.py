@@ -1,0 +1,149 @@
+"""Carry deliveries out: claim what is due, and record what became of it. Nothing is sent inside a transaction."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Generic, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.notifications.model import (
+    Channel,
+    DeliveryId,
+    EndpointId,
+    Letter,
+    Message,
+    Outcome,
+    State,
+    Verdict,
+)
+from services.notifications.rules.retries import settle
+from services.notifications.store import deliveries, endpoints, queue
+from services.notifications.store.deliveries import DeliveryRow, Refused
+from shared import audit
+from shared.contracts.ids import ProviderId
+from shared.database import enter_provider
+from shared.errors import Conflict, NotFound
+from shared.messaging import timers
+
+LEASE = timedelta(minutes=2)
+"""Longer than any round takes; what a killed process had in hand comes due again after it."""
+
+T = TypeVar("T", Letter, Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Round(Generic[T]):
+    """What one claim gave to send, and the traces of what caused it."""
+
+    items: list[T]
+    claimed: int
+    causes: tuple[str, ...]
+
+
+async def claim_mail(tx: AsyncSession, now: datetime, limit: int) -> Round[Letter]:
+    leased = await queue.lease(tx, Channel.EMAIL, now, now + LEASE, limit)
+    letters: list[Letter] = []
+    for provider, ids in _by_provider(leased).items():
+        await enter_provider(tx, provider)
+        taken = await deliveries.take_mail(tx, provider, ids)
+        await _leave_out(tx, Channel.EMAIL, provider, ids, taken, now)
+        letters.extend(each for each in taken if isinstance(each, Letter))
+    return Round(letters, len(leased), _causes(leased))
+
+
+async def claim_webhooks(tx: AsyncSession, now: datetime, limit: int) -> Round[Message]:
+    leased = await queue.lease(tx, Channel.WEBHOOK, now, now + LEASE, limit)
+    messages: list[Message] = []
+    for provider, ids in _by_provider(leased).items():
+        await enter_provider(tx, provider)
+        taken = await deliveries.take_webhooks(tx, provider, ids, now)
+        await _leave_out(tx, Channel.WEBHOOK, provider, ids, taken, now)
+        messages.extend(each for each in taken if isinstance(each, Message))
+    return Round(messages, len(leased), _causes(leased))
+
+
+async def record(tx: AsyncSession, channel: Channel, outcomes: Sequence[Outcome], now: datetime) -> None:
+    """Settle each attempt, and switch endpoints off that said they are gone."""
+    by_provider: dict[ProviderId, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        by_provider[ProviderId(outcome.claim.provider)].append(outcome)
+    for provider in sorted(by_provider):
+        await enter_provider(tx, provider)
+        await _record(tx, channel, provider, by_provider[provider], now)
+        gone = {outcome.gone for outcome in by_provider[provider] if outcome.gone is not None}
+        if gone:
+            await _disable(tx, provider, gone, now)
+
+
+async def retry(tx: AsyncSession, provider: ProviderId, delivery: DeliveryId, *, by: str, now: datetime) -> DeliveryRow:
+    """Have a delivery that failed tried at once, with all its attempts before it again."""
+    row = await deliveries.lock(tx, provider, delivery)
+    if row is None:
+        raise NotFound("there is no such delivery")
+    if row.state not in (State.FAILED, State.DEAD):
+        raise Conflict(f"a delivery that is {row.state} is not tried again", code="not-retryable")
+    await deliveries.retry(tx, provider, delivery, now)
+    await timers.schedule(tx, queue.timer_kind(row.channel), provider, [str(delivery)], now)
+    again = await deliveries.lock(tx, provider, delivery)
+    if again is None:
+        raise NotFound("there is no such delivery")
+    await audit.record(tx, audit.Entry(provider, now, by, "delivery.retried", f"delivery/{delivery}"))
+    return again
+
+
+async def _leave_out(
+    tx: AsyncSession,
+    channel: Channel,
+    provider: ProviderId,
+    ids: Sequence[DeliveryId],
+    taken: Iterable[Letter | Message | Refused],
+    now: datetime,
+) -> None:
+    """Forget the timers of what is settled already, and settle what must not be sent."""
+    claims = {each.claim.delivery for each in taken}
+    await queue.drop(tx, channel, provider, [each for each in ids if each not in claims])
+    refused = [Outcome(each.claim, Verdict.NEVER, each.error) for each in taken if isinstance(each, Refused)]
+    await _record(tx, channel, provider, refused, now)
+
+
+async def _record(
+    tx: AsyncSession, channel: Channel, provider: ProviderId, outcomes: Sequence[Outcome], now: datetime
+) -> None:
+    if not outcomes:
+        return
+    # Rows are locked in the order of their ids, whoever settles them.
+    ordered = sorted(outcomes, key=lambda outcome: outcome.claim.delivery)
+    settled = [(outcome.claim, settle(outcome, now)) for outcome in ordered]
+    dues = await deliveries.settle(tx, provider, settled, now)
+    await queue.drop(tx, channel, provider, [delivery for delivery, due in dues.items() if due is None])
+    await queue.move(tx, channel, provider, {delivery: due for delivery, due in dues.items() if due is not None})
+
+
+async def _disable(tx: AsyncSession, provider: ProviderId, gone: set[EndpointId], now: datetime) -> None:
+    for endpoint in sorted(await endpoints.disable(tx, provider, gone, "gone")):
+        await audit.record(
+            tx,
+            audit.Entry(
+                provider,
+                now,
+                "notifications",
+                "webhook-endpoint.disabled",
+                f"webhook-endpoint/{endpoint}",
+                detail={"reason": "gone"},
+            ),
+        )
+
+
+def _by_provider(leased: Iterable[queue.Leased]) -> Mapping[ProviderId, list[DeliveryId]]:
+    found: dict[ProviderId, list[DeliveryId]] = defaultdict(list)
+    for each in sorted(leased, key=lambda each: (each.provider, each.delivery)):
+        found[each.provider].append(each.delivery)
+    return found
+
+
+def _causes(leased: Iterable[queue.Leased]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(cause for each in leased for cause in each.causes))

@@ -1,0 +1,57 @@
+"""Give notices: once per cause and recipient, with the deliveries that carry them out of the house."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.notifications.model import Channel, NewNotice, RoleRequest
+from services.notifications.store import deliveries, notices, people
+from services.notifications.store.queue import timer_kind
+from shared.contracts.ids import ProviderId
+from shared.contracts.workforce import EmployeeChanged
+from shared.messaging import timers
+
+REQUEST_WAITS = timedelta(days=14)
+"""How long a request to a unit reaches people whose record comes after it: as long as topics keep records."""
+
+
+async def give(tx: AsyncSession, provider: ProviderId, new: Sequence[NewNotice], now: datetime) -> None:
+    """Keep those that are new and make their deliveries due; who has no contact at this moment gets no mail."""
+    if not new:
+        return
+    ids = await notices.insert(tx, provider, new, now)
+    if not ids:
+        return
+    mails = await deliveries.add_mail(tx, provider, ids, now)
+    messages = await deliveries.add_webhooks(tx, provider, ids, now)
+    for channel, made in ((Channel.EMAIL, mails), (Channel.WEBHOOK, messages)):
+        await timers.schedule(tx, timer_kind(channel), provider, [str(delivery) for delivery in made], now)
+
+
+async def address(tx: AsyncSession, provider: ProviderId, requests: Sequence[RoleRequest], now: datetime) -> None:
+    """Give each request's notice to everyone who holds its role at this moment."""
+    if not requests:
+        return
+    causes = await notices.insert_requests(tx, provider, requests, now)
+    if causes:
+        await give(tx, provider, await notices.addressed(tx, provider, causes), now)
+
+
+async def learn_people(
+    tx: AsyncSession, provider: ProviderId, states: Sequence[EmployeeChanged], now: datetime
+) -> None:
+    """Keep the newest state of each; who was unknown may be whom an earlier request to a unit was meant for."""
+    newest: dict[str, EmployeeChanged] = {}
+    for state in states:
+        known = newest.get(state.employee)
+        if known is None or known.version < state.version:
+            newest[state.employee] = state
+    changed, unknown = await people.save_people(tx, provider, list(newest.values()))
+    if not changed:
+        return
+    await people.replace_assignments(tx, provider, [newest[employee] for employee in sorted(changed)])
+    if unknown:
+        await give(tx, provider, await notices.addressed_late(tx, provider, unknown, now - REQUEST_WAITS), now)

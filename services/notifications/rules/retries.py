@@ -1,0 +1,46 @@
+"""When a delivery that failed is tried again, and when no more."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+from services.notifications.model import Outcome, Settlement, State, Verdict
+
+DELAYS = (
+    timedelta(seconds=5),
+    timedelta(seconds=30),
+    timedelta(minutes=2),
+    timedelta(minutes=10),
+    timedelta(hours=1),
+    timedelta(hours=6),
+    timedelta(hours=24),
+)
+LONGEST_WAIT = DELAYS[-1]
+
+
+def settle(outcome: Outcome, now: datetime) -> Settlement:
+    """Delivered, due again after the delay for this many failures (or what the other side asked for), or dead."""
+    if outcome.verdict is Verdict.DELIVERED:
+        return Settlement(State.DELIVERED, outcome.claim.failures, None, None)
+    failures = outcome.claim.failures + 1
+    if outcome.verdict is Verdict.NEVER or failures > len(DELAYS):
+        return Settlement(State.DEAD, failures, None, outcome.error)
+    asked = min(outcome.retry_after or timedelta(0), LONGEST_WAIT)
+    return Settlement(State.FAILED, failures, now + max(DELAYS[failures - 1], asked), outcome.error)
+
+
+def parse_retry_after(header: str | None, now: datetime) -> timedelta | None:
+    """The wait a `Retry-After` header asks for, in seconds or until a date; `None` when it says neither."""
+    if header is None:
+        return None
+    stated = header.strip()
+    if stated.isascii() and stated.isdecimal():
+        return timedelta(seconds=min(int(stated[:9]), int(LONGEST_WAIT.total_seconds())))
+    try:
+        until = parsedate_to_datetime(stated)
+    except ValueError:
+        return None
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=UTC)
+    return max(until - now, timedelta(0))

@@ -1,0 +1,111 @@
+"""Webhook endpoints. Their secrets are columns that only `insert`, `rotate` and the sender's own query touch."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.notifications.model import Endpoint, EndpointId, Kind
+from shared.contracts.ids import ProviderId
+
+_COLUMNS = "id, url, kinds, description, enabled, disabled_reason, version"
+_ONE = f"SELECT {_COLUMNS} FROM webhook_endpoints WHERE provider_id = :provider AND id = :id AND deleted_at IS NULL"  # noqa: S608
+_READ = text(_ONE)
+_LOCK = text(f"{_ONE} FOR NO KEY UPDATE")
+_LIST = text(f"""
+    SELECT {_COLUMNS} FROM webhook_endpoints
+    WHERE provider_id = :provider AND deleted_at IS NULL AND (CAST(:after AS uuid) IS NULL OR id > :after)
+    ORDER BY id LIMIT :fetch
+""")  # noqa: S608 - own columns
+_INSERT = text(f"""
+    INSERT INTO webhook_endpoints (provider_id, url, kinds, description, secret, created_at)
+    VALUES (:provider, :url, :kinds, :description, :secret, :now) RETURNING {_COLUMNS}
+""")  # noqa: S608 - own columns
+_SAVE = text(f"""
+    UPDATE webhook_endpoints
+    SET url = :url, kinds = :kinds, description = :description, enabled = :enabled, disabled_reason = :reason,
+        version = version + 1
+    WHERE provider_id = :provider AND id = :id RETURNING {_COLUMNS}
+""")  # noqa: S608 - own columns
+_ROTATE = text(f"""
+    UPDATE webhook_endpoints
+    SET previous_secret = secret, previous_until = :until, secret = :secret, version = version + 1
+    WHERE provider_id = :provider AND id = :id RETURNING {_COLUMNS}
+""")  # noqa: S608 - own columns
+_DELETE = text("""
+    UPDATE webhook_endpoints
+    SET deleted_at = :now, enabled = false, disabled_reason = 'deleted', secret = NULL, previous_secret = NULL,
+        previous_until = NULL, version = version + 1
+    WHERE provider_id = :provider AND id = :id
+""")
+_DISABLE = text("""
+    UPDATE webhook_endpoints SET enabled = false, disabled_reason = :reason, version = version + 1
+    WHERE provider_id = :provider AND id = ANY(CAST(:ids AS uuid[])) AND enabled RETURNING id
+""")
+
+
+def _endpoint(row: Row[tuple[UUID, str, list[str], str, bool, str | None, int]]) -> Endpoint:
+    kinds = tuple(Kind(kind) for kind in row.kinds)
+    return Endpoint(EndpointId(row.id), row.url, kinds, row.description, row.enabled, row.disabled_reason, row.version)
+
+
+async def insert(
+    tx: AsyncSession,
+    provider: ProviderId,
+    *,
+    url: str,
+    kinds: Collection[Kind],
+    description: str,
+    secret: bytes,
+    now: datetime,
+) -> Endpoint:
+    values = {"provider": provider, "url": url, "kinds": sorted(kinds), "description": description}
+    return _endpoint((await tx.execute(_INSERT, values | {"secret": secret, "now": now})).one())
+
+
+async def find(tx: AsyncSession, provider: ProviderId, endpoint: EndpointId, *, lock: bool = False) -> Endpoint | None:
+    row = (await tx.execute(_LOCK if lock else _READ, {"provider": provider, "id": endpoint})).one_or_none()
+    return None if row is None else _endpoint(row)
+
+
+async def page(tx: AsyncSession, provider: ProviderId, after: UUID | None, fetch: int) -> list[Endpoint]:
+    return [_endpoint(row) for row in await tx.execute(_LIST, {"provider": provider, "after": after, "fetch": fetch})]
+
+
+async def save(tx: AsyncSession, provider: ProviderId, endpoint: Endpoint) -> Endpoint:
+    """Write what people edit; the caller has locked the row."""
+    values = {
+        "provider": provider,
+        "id": endpoint.id,
+        "url": endpoint.url,
+        "kinds": sorted(endpoint.kinds),
+        "description": endpoint.description,
+        "enabled": endpoint.enabled,
+        "reason": endpoint.disabled_reason,
+    }
+    return _endpoint((await tx.execute(_SAVE, values)).one())
+
+
+async def rotate(
+    tx: AsyncSession, provider: ProviderId, endpoint: EndpointId, secret: bytes, until: datetime
+) -> Endpoint:
+    """Sign with `secret` from now on, and with the one before it as well `until` then."""
+    values = {"provider": provider, "id": endpoint, "secret": secret, "until": until}
+    return _endpoint((await tx.execute(_ROTATE, values)).one())
+
+
+async def delete(tx: AsyncSession, provider: ProviderId, endpoint: EndpointId, now: datetime) -> None:
+    """The row stays for the deliveries that name it, without its secrets."""
+    await tx.execute(_DELETE, {"provider": provider, "id": endpoint, "now": now})
+
+
+async def disable(
+    tx: AsyncSession, provider: ProviderId, endpoints: Collection[EndpointId], reason: str
+) -> list[EndpointId]:
+    """Those that were enabled until now."""
+    values = {"provider": provider, "ids": sorted(endpoints), "reason": reason}
+    return [EndpointId(row.id) for row in await tx.execute(_DISABLE, values)]

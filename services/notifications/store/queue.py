@@ -1,0 +1,66 @@
+"""Which deliveries are due, over all providers: timers of one kind per channel, moved on instead of taken away.
+
+Rows of `deliveries` show to their provider only; the timers beside them tell the loop whose are due. A claim moves
+`due_at` a lease ahead: when the process dies before it has recorded what became of the attempt, the same delivery comes
+due again under the same id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.notifications.model import Channel, DeliveryId
+from shared.contracts.ids import ProviderId
+
+_LEASE = text("""
+    UPDATE timers AS timer SET due_at = :leased_until FROM (
+        SELECT kind, provider_id, key FROM timers WHERE kind = :kind AND due_at <= :now
+        ORDER BY due_at, key LIMIT :limit FOR UPDATE SKIP LOCKED
+    ) AS due
+    WHERE timer.kind = due.kind AND timer.provider_id = due.provider_id AND timer.key = due.key
+    RETURNING timer.provider_id, timer.key, timer.causes
+""")
+_MOVE = text("""
+    UPDATE timers AS timer SET due_at = given.due_at
+    FROM unnest(CAST(:keys AS text[]), CAST(:dues AS timestamptz[])) AS given (key, due_at)
+    WHERE timer.kind = :kind AND timer.provider_id = :provider AND timer.key = given.key
+""")
+_DROP = text("""
+    DELETE FROM timers WHERE kind = :kind AND provider_id = :provider AND key = ANY(CAST(:keys AS text[]))
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    provider: ProviderId
+    delivery: DeliveryId
+    causes: tuple[str, ...]
+
+
+def timer_kind(channel: Channel) -> str:
+    return f"deliver-{channel}"
+
+
+async def lease(tx: AsyncSession, channel: Channel, now: datetime, until: datetime, limit: int) -> list[Leased]:
+    """The deliveries longest due, of all providers, not due again before `until`."""
+    rows = await tx.execute(_LEASE, {"kind": timer_kind(channel), "now": now, "leased_until": until, "limit": limit})
+    return [Leased(ProviderId(row.provider_id), DeliveryId(UUID(row.key)), tuple(row.causes)) for row in rows]
+
+
+async def move(tx: AsyncSession, channel: Channel, provider: ProviderId, dues: Mapping[DeliveryId, datetime]) -> None:
+    keys = sorted(dues)
+    values = {"kind": timer_kind(channel), "provider": provider, "keys": [str(key) for key in keys]}
+    if keys:
+        await tx.execute(_MOVE, values | {"dues": [dues[key] for key in keys]})
+
+
+async def drop(tx: AsyncSession, channel: Channel, provider: ProviderId, deliveries: list[DeliveryId]) -> None:
+    values = {"kind": timer_kind(channel), "provider": provider, "keys": [str(each) for each in sorted(deliveries)]}
+    if deliveries:
+        await tx.execute(_DROP, values)
