@@ -108,15 +108,13 @@ async def _run(service: Service[S], settings: S) -> int:
     parts = [Part("relay", Relay(service.name, settings, database.announced, lambda: kafka.producer(settings)).run)]
     problems: Callable[[], Mapping[str, str]] = dict
     if service.subscriptions:
-        topics = [settings.kafka_topic_prefix + subscription.topic.name for subscription in service.subscriptions]
-        group = settings.kafka_topic_prefix + service.name
+        topics = [subscription.topic.name for subscription in service.subscriptions]
         consumer = Consumer(
             service.name,
             database,
             service.subscriptions,
-            lambda: kafka.KafkaReader(settings, group, topics),
+            lambda: kafka.KafkaReader(settings, service.name, topics),
             utc_now,
-            topic_prefix=settings.kafka_topic_prefix,
             batch_size=settings.batch_size,
         )
         parts.append(Part("consumer", consumer.run))

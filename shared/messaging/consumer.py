@@ -1,45 +1,35 @@
-"""The loop that turns a log into changed state: one transaction per partition's batch, three fates per record.
+"""The loop that turns a log into changed state, partition by partition.
 
-What happens if the process dies: before the commit nothing happened and the position has not moved; after it
-everything did and the position says so. Offsets reported to the broker are a lag report and decide nothing.
+Positions are loaded from the database and sought here, after every rebalance; offsets reported to the broker are a
+lag report and decide nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
-from opentelemetry.trace import SpanKind
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared import telemetry
 from shared.clock import Clock
-from shared.contracts.ids import ProviderId
-from shared.database import Database, enter_provider
-from shared.errors import DomainError, InvalidMessage, PlumblineError, is_transient
-from shared.messaging import dead_letters, positions
-from shared.messaging.envelope import Batch, Delivery, Record, decode
+from shared.database import Database
+from shared.errors import PlumblineError, is_transient
+from shared.messaging import positions
+from shared.messaging.batches import Batches, Fenced
+from shared.messaging.envelope import Record
 from shared.messaging.log import LogBroken, LogReader, Partition
 from shared.messaging.subscriptions import Subscription
-from shared.messaging.timers import pause
+from shared.messaging.timers import backoff, pause
 
 _log = structlog.get_logger(__name__)
 
-SINGLE_AFTER = 2
-"""Starts on one position without progress, after which its records are handled one by one to find the culprit."""
-PARK_AFTER = 5
-"""Starts on one record without progress, after which it is parked: it has killed the process that often."""
 STALL_SECONDS = 30.0
 
 
 class DataLost(PlumblineError):
     """The log no longer has records that were never applied. Only a person can decide to go on."""
-
-
-class _Fenced(PlumblineError):
-    """The position is not where this consumer believed: another owner moved on, or a commit's fate was unknown."""
 
 
 class Consumer:
@@ -56,17 +46,15 @@ class Consumer:
         open_reader: Callable[[], LogReader],
         clock: Clock,
         *,
-        topic_prefix: str = "",
         batch_size: int = 1_000,
     ) -> None:
         self._service = service
         self._database = database
-        self._by_topic = {topic_prefix + found.topic.name: found for found in subscriptions}
+        self._batches = Batches(service, database, subscriptions, clock)
         self._open_reader = open_reader
-        self._clock = clock
         self._batch_size = batch_size
         self._next: dict[Partition, int] = {}
-        self._gaps: dict[Partition, int] = {}
+        self._gaps: dict[Partition, tuple[int, int]] = {}
         self._fresh: set[Partition] = set()
         self._last_progress = time.monotonic()
         self._watched = time.monotonic()
@@ -98,36 +86,41 @@ class Consumer:
                 await reader.close()
 
     async def _turn(self, reader: LogReader, stop: asyncio.Event) -> None:
-        batches = await reader.poll(self._batch_size)
-        assigned = reader.assigned()
-        for lost in self._next.keys() - assigned:
-            del self._next[lost]
         try:
-            for partition in assigned - self._next.keys():
-                await self._load(reader, partition)
+            await self._load_positions(reader)
+            batches = await reader.poll(self._batch_size)
             for partition, records in batches.items():
-                if stop.is_set():
-                    return
-                await self._accept(reader, partition, records)
-            self._failures = 0
-        except _Fenced:
-            return
+                # Where a rebalance has just voided the seek, these records may start anywhere.
+                if not stop.is_set() and partition in self._next and partition in reader.sought():
+                    await self._accept(reader, partition, records)
         except Exception as error:
             if not is_transient(error):
                 raise
             self._failures += 1
             self._next.clear()
             _log.warning("consumer.retry", failures=self._failures, error=type(error).__name__)
-            await pause(stop, min(0.1 * 2**self._failures, 10.0))
-        if assigned:
+            await pause(stop, backoff(self._failures, longest=10))
+            return
+        self._failures = 0
+        if reader.assigned():
             self._last_poll = time.monotonic()
-        await self._watch(reader, assigned)
+        if moved := {partition: self._next[partition] for partition in batches if partition in self._next}:
+            await reader.report(moved)
+        await self._watch(reader)
+
+    async def _load_positions(self, reader: LogReader) -> None:
+        for void in self._next.keys() - reader.sought():
+            del self._next[void]
+        for partition in sorted(reader.assigned() - self._next.keys()):
+            await self._load(reader, partition)
 
     async def _load(self, reader: LogReader, partition: Partition) -> None:
         """Learn the position from the database and point the reader at it; whatever it had fetched before is void."""
-        first, end = await reader.first_offset(partition), await reader.end_offset(partition)
+        first = await reader.first_offset(partition)
         async with self._database.begin() as tx:
             offset = await positions.load(tx, self._service, partition.topic, partition.number, first)
+        # Asked for last: until it loses the position, the owner before us moves it on, also past an end seen earlier.
+        end = await reader.end_offset(partition)
         if not first <= offset <= end:
             raise DataLost(
                 f"{partition.topic}/{partition.number} holds the offsets from {first} to {end}, but {self._service} is "
@@ -139,139 +132,51 @@ class Consumer:
         self._gaps.pop(partition, None)
 
     async def _accept(self, reader: LogReader, partition: Partition, records: Sequence[Record]) -> None:
-        expected = self._next.get(partition)
-        if expected is None or partition not in reader.assigned():
-            return
+        expected = self._next[partition]
         pending = [record for record in records if record.offset >= expected]
         if not pending:
             reader.seek(partition, expected)
             return
         if pending[0].offset > expected and not await self._gap_is_real(reader, partition, expected, pending[0].offset):
             return
+        self._gaps.pop(partition, None)
         started = time.monotonic()
         lag = max(0, reader.high_water(partition) - pending[-1].offset - 1)
-        await self._apply(partition, expected, pending, lag)
-        name = self._by_topic[partition.topic].topic.name
+        try:
+            self._next[partition] = await self._batches.apply(
+                partition, expected, pending, lag=lag, resuming=partition in self._fresh
+            )
+        except Fenced:
+            del self._next[partition]
+            return
+        self._fresh.discard(partition)
+        name = partition.topic
         telemetry.LAG_RECORDS.labels(name, partition.number).set(lag)
         telemetry.BATCH_SECONDS.labels(name).observe(time.monotonic() - started)
         telemetry.LAST_BATCH.labels(name).set_to_current_time()
         self._last_progress = time.monotonic()
-        await reader.report({partition: self._next[partition]})
 
     async def _gap_is_real(self, reader: LogReader, partition: Partition, expected: int, found: int) -> bool:
         """Whether offsets are missing in the log itself (compaction, control records).
 
         Records fetched before a seek look just like a gap, and taking them for one would skip what lies between:
-        only what a second fetch from the position shows again is believed.
+        only what the next fetch from the same position shows again is believed.
         """
         first = await reader.first_offset(partition)
         if first > expected:
             raise DataLost(f"{partition.topic}/{partition.number} starts at {first}, but {expected} was never applied")
-        if self._gaps.pop(partition, None) == found:
+        if self._gaps.get(partition) == (expected, found):
             return True
-        self._gaps[partition] = found
+        self._gaps[partition] = (expected, found)
         reader.seek(partition, expected)
         return False
 
-    async def _apply(self, partition: Partition, expected: int, records: Sequence[Record], lag: int) -> None:
-        attempts = 0
-        if partition in self._fresh:
-            attempts = await self._count_attempt(partition, expected)
-        try:
-            if attempts > SINGLE_AFTER:
-                await self._apply_singly(partition, expected, records, lag, attempts)
-            else:
-                try:
-                    await self._commit(partition, expected, records, lag)
-                except (DomainError, InvalidMessage):
-                    await self._apply_singly(partition, expected, records, lag, attempts=0)
-        except _Fenced:
-            self._next.pop(partition, None)
-            raise
-        self._fresh.discard(partition)
-
-    async def _count_attempt(self, partition: Partition, expected: int) -> int:
-        async with self._database.begin() as tx:
-            count = await positions.count_attempt(tx, self._service, partition.topic, partition.number, expected)
-        if count is None:
-            self._next.pop(partition, None)
-            raise _Fenced
-        return count
-
-    async def _apply_singly(
-        self, partition: Partition, expected: int, records: Sequence[Record], lag: int, attempts: int
-    ) -> None:
-        """One record per transaction, so that exactly the refused one is parked and the others are applied."""
-        for index, record in enumerate(records):
-            # A process that dies without a word leaves only this count behind.
-            if attempts and index:
-                attempts = await self._count_attempt(partition, expected)
-            if attempts > PARK_AFTER:
-                await self._park(partition, expected, record, "crashed", "handling it ended the process repeatedly")
-            else:
-                try:
-                    await self._commit(partition, expected, [record], lag)
-                except DomainError as error:
-                    await self._park(partition, expected, record, error.reason, error.detail)
-                except InvalidMessage as error:
-                    await self._park(partition, expected, record, "invalid-message", str(error))
-            expected = record.offset + 1
-
-    async def _commit(self, partition: Partition, expected: int, records: Sequence[Record], lag: int) -> None:
-        subscription = self._by_topic[partition.topic]
-        to = records[-1].offset + 1
-        attributes: dict[str, str | int] = {
-            telemetry.DESTINATION: subscription.topic.name,
-            telemetry.PARTITION: partition.number,
-            telemetry.FIRST_OFFSET: records[0].offset,
-            telemetry.BATCH_SIZE: len(records),
-        }
-        causes = (record.header("traceparent") for record in records)
-        with telemetry.span(f"process {subscription.topic.name}", SpanKind.CONSUMER, attributes, causes=causes) as span:
-            async with self._database.begin() as tx:
-                if not await positions.advance(tx, self._service, partition.topic, partition.number, expected, to):
-                    raise _Fenced
-                by_provider, parked = await self._sort_out(tx, subscription, records)
-                span.set_attribute(telemetry.PARKED, parked)
-                now = self._clock()
-                for provider in sorted(by_provider):
-                    await enter_provider(tx, provider)
-                    await subscription.handler(tx, Batch(provider, tuple(by_provider[provider]), now, lag))
-        self._next[partition] = to
-        telemetry.RECORDS.labels(subscription.topic.name, "applied").inc(len(records) - parked)
-        telemetry.RECORDS.labels(subscription.topic.name, "parked").inc(parked)
-
-    async def _sort_out(
-        self, tx: AsyncSession, subscription: Subscription, records: Sequence[Record]
-    ) -> tuple[Mapping[ProviderId, list[Delivery]], int]:
-        by_provider: dict[ProviderId, list[Delivery]] = {}
-        parked = 0
-        for record in records:
-            try:
-                delivery = decode(record, subscription.topic)
-            except InvalidMessage as error:
-                await dead_letters.park(tx, self._service, record, "invalid-message", str(error))
-                parked += 1
-                continue
-            by_provider.setdefault(delivery.event.provider, []).append(delivery)
-        return by_provider, parked
-
-    async def _park(self, partition: Partition, expected: int, record: Record, code: str, detail: str) -> None:
-        async with self._database.begin() as tx:
-            to = record.offset + 1
-            if not await positions.advance(tx, self._service, partition.topic, partition.number, expected, to):
-                raise _Fenced
-            await dead_letters.park(tx, self._service, record, code, detail)
-        self._next[partition] = to
-        telemetry.RECORDS.labels(self._by_topic[partition.topic].topic.name, "parked").inc()
-
-    async def _watch(self, reader: LogReader, assigned: frozenset[Partition]) -> None:
+    async def _watch(self, reader: LogReader) -> None:
         """Throw the reader away when records wait and none arrive: a wedged member says nothing on its own."""
-        idle_since = max(self._last_progress, self._watched)
-        if time.monotonic() - idle_since < STALL_SECONDS:
+        if time.monotonic() - max(self._last_progress, self._watched) < STALL_SECONDS:
             return
         self._watched = time.monotonic()
-        for partition in assigned:
-            behind = await reader.end_offset(partition) - self._next.get(partition, 0)
-            if partition in self._next and behind > 0:
+        for partition, position in list(self._next.items()):
+            behind = await reader.end_offset(partition) - position
+            if behind > 0:
                 raise LogBroken(f"{behind} records wait in {partition.topic}/{partition.number} and none arrive")

@@ -92,9 +92,11 @@ async def park(tx: AsyncSession, subscription: str, record: Record, code: str, d
             "provider": provider_of(record),
             "key": record.key,
             "value": record.value,
-            "headers": [[name, value.hex()] for name, value in record.headers],
+            "headers": [
+                [name.encode().hex(), value.hex() if value is not None else None] for name, value in record.headers
+            ],
             "code": code,
-            "detail": detail[:2000],
+            "detail": detail[:2000].replace("\0", "\N{REPLACEMENT CHARACTER}"),
             "trace_id": f"{traced.trace_id:032x}" if traced else None,
         },
     )
@@ -115,7 +117,7 @@ def _letter(row: Sequence[object]) -> DeadLetter:
         int(str(offset)),
         key if isinstance(key, bytes) else None,
         value if isinstance(value, bytes) else None,
-        [(name, bytes.fromhex(data)) for name, data in pairs],
+        [(bytes.fromhex(name).decode(), None if data is None else bytes.fromhex(data)) for name, data in pairs],
     )
     owner = ProviderId(str(provider)) if provider is not None else None
     return DeadLetter(id_, owner, str(subscription), record, *rest)  # type: ignore[arg-type]

@@ -13,7 +13,8 @@ from shared.contracts.ids import ProviderId
 from shared.contracts.topics import EVENT_TYPES, Topic
 from shared.errors import InvalidMessage
 
-Headers = Sequence[tuple[str, bytes]]
+Headers = Sequence[tuple[str, bytes | None]]
+"""As a log has them: names may repeat, and values may be null."""
 
 _PROVIDER_HEADER = "ce_plumblineprovider"
 
@@ -31,7 +32,7 @@ class Record:
 
     def header(self, name: str) -> str | None:
         for key, value in self.headers:
-            if key == name:
+            if key == name and value is not None:
                 return value.decode("utf-8", "replace")
         return None
 
@@ -81,7 +82,7 @@ def headers_of(
 def provider_of(record: Record) -> ProviderId | None:
     """The provider a record says it belongs to, for filing it as a dead letter."""
     stated = record.header(_PROVIDER_HEADER)
-    return ProviderId(stated) if stated else None
+    return ProviderId(stated) if stated and stated.isprintable() else None
 
 
 def _located(error: ValidationError) -> str:

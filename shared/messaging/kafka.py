@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError, TopicAlreadyExistsError, for_code
 
@@ -15,8 +16,11 @@ from shared.messaging.envelope import Record
 from shared.messaging.log import LogBroken, Partition
 from shared.settings import KafkaSettings
 
+_log = structlog.get_logger(__name__)
+
 POLL_MS = 200
-_POLL_DEADLINE_SECONDS = 15.0
+_PATIENCE_SECONDS = 15.0
+_REPORT_SECONDS = 1.0
 _MAX_REQUEST_BYTES = 4 * 1024 * 1024
 
 
@@ -45,18 +49,35 @@ def producer(settings: KafkaSettings) -> AIOKafkaProducer:
     )
 
 
+class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Forgets all seeks when a rebalance begins and ends; more it may not do, for what a listener raises is swallowed.
+
+    At the end too: a seek between the two still went to the old assignment.
+    """
+
+    def __init__(self) -> None:
+        self.sought: set[Partition] = set()
+
+    def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        self.sought.clear()
+
+    def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        self.sought.clear()
+
+
 class KafkaReader:
-    """A group member whose positions come from the caller.
+    """A group member whose positions come from the caller. Topics are named without the cluster's prefix.
 
     Offsets committed at the broker are never where reading starts: `auto_offset_reset="none"` makes a fetch without a
     seek an error instead of a jump, and that error just means that the caller has not sought yet.
     """
 
     def __init__(self, settings: KafkaSettings, group: str, topics: Sequence[str]) -> None:
+        self._prefix = settings.kafka_topic_prefix
+        self._rebalances = _Rebalances()
         self._consumer = AIOKafkaConsumer(
-            *topics,
             **connection(settings),
-            group_id=group,
+            group_id=self._prefix + group,
             enable_auto_commit=False,
             auto_offset_reset="none",
             session_timeout_ms=settings.kafka_session_timeout_ms,
@@ -64,71 +85,92 @@ class KafkaReader:
             max_partition_fetch_bytes=_MAX_REQUEST_BYTES,
             fetch_max_wait_ms=POLL_MS,
         )
+        self._consumer.subscribe([self._prefix + topic for topic in topics], listener=self._rebalances)
+
+    def _there(self, partition: Partition) -> TopicPartition:
+        return TopicPartition(self._prefix + partition.topic, partition.number)
+
+    def _here(self, there: TopicPartition) -> Partition:
+        return Partition(there.topic.removeprefix(self._prefix), there.partition)
 
     async def open(self) -> None:
         try:
-            await self._consumer.start()
-        except KafkaError as error:
+            # Without a limit it would wait for topics and a coordinator for as long as there are none.
+            await asyncio.wait_for(self._consumer.start(), _PATIENCE_SECONDS)
+        except (KafkaError, TimeoutError) as error:
             raise LogBroken(f"cannot join: {error!r}") from error
 
     async def poll(self, limit: int) -> Mapping[Partition, Sequence[Record]]:
         try:
-            # During a rebalance getmany may outstay its own timeout. What it had drained when it is cut off here is
-            # fetched again: the caller meets a gap and seeks.
+            # During a rebalance getmany may outstay its own timeout.
             fetched = await asyncio.wait_for(
-                self._consumer.getmany(timeout_ms=POLL_MS, max_records=limit), _POLL_DEADLINE_SECONDS
+                self._consumer.getmany(timeout_ms=POLL_MS, max_records=limit), _PATIENCE_SECONDS
             )
-        except NoOffsetForPartitionError:
-            return {}
-        except TimeoutError:
+        except (NoOffsetForPartitionError, TimeoutError):
             return {}
         except KafkaError as error:
             raise LogBroken(f"poll failed: {error!r}") from error
-        return {
-            Partition(where.topic, where.partition): [
-                Record(found.topic, found.partition, found.offset, found.key, found.value, found.headers)
-                for found in records
-            ]
-            for where, records in fetched.items()
-        }
+        return {self._here(there): [self._record(found) for found in records] for there, records in fetched.items()}
+
+    def _record(self, found: ConsumerRecord) -> Record:
+        topic, number = self._here(TopicPartition(found.topic, found.partition))
+        return Record(topic, number, found.offset, found.key, found.value, found.headers)
 
     def assigned(self) -> frozenset[Partition]:
-        return frozenset(Partition(where.topic, where.partition) for where in self._consumer.assignment())
+        return frozenset(map(self._here, self._consumer.assignment()))
+
+    def sought(self) -> frozenset[Partition]:
+        return self.assigned() & self._rebalances.sought
 
     def seek(self, partition: Partition, offset: int) -> None:
         try:
-            self._consumer.seek(TopicPartition(*partition), offset)
+            self._consumer.seek(self._there(partition), offset)
         except IllegalStateError:
             return  # revoked meanwhile: nothing of it will be polled, and its next owner seeks
+        self._rebalances.sought.add(partition)
 
     async def first_offset(self, partition: Partition) -> int:
-        where = TopicPartition(*partition)
+        there = self._there(partition)
         try:
-            return int((await self._consumer.beginning_offsets([where]))[where])
+            return int((await self._consumer.beginning_offsets([there]))[there])
         except KafkaError as error:
             raise LogBroken(f"cannot read the log start: {error!r}") from error
 
     async def end_offset(self, partition: Partition) -> int:
-        where = TopicPartition(*partition)
+        there = self._there(partition)
         try:
-            return int((await self._consumer.end_offsets([where]))[where])
+            return int((await self._consumer.end_offsets([there]))[there])
         except KafkaError as error:
             raise LogBroken(f"cannot read the log end: {error!r}") from error
 
     def high_water(self, partition: Partition) -> int:
-        return int(self._consumer.highwater(TopicPartition(*partition)) or 0)
+        there = self._there(partition)
+        return int(self._consumer.highwater(there) or 0) if there in self._consumer.assignment() else 0
 
     async def report(self, positions: Mapping[Partition, int]) -> None:
+        offsets = {self._there(partition): offset for partition, offset in positions.items()}
         try:
-            await self._consumer.commit({TopicPartition(*where): offset for where, offset in positions.items()})
-        except (KafkaError, IllegalStateError):
-            return  # a lag report that nobody relies on; the next batch reports again
+            # While no coordinator can be found, commit tries forever.
+            await asyncio.wait_for(self._consumer.commit(offsets), _REPORT_SECONDS)
+        except (KafkaError, IllegalStateError, TimeoutError):
+            return  # the next report says it again
 
     async def close(self) -> None:
-        try:
-            await asyncio.wait_for(self._consumer.stop(), 5)
-        except (KafkaError, TimeoutError):
-            return  # the broker forgets a member that left without a word after the session timeout
+        # Left to finish rather than cut off: half a stop leaves a heartbeat behind, and that keeps partitions which
+        # nobody reads. The broker forgets a member that left without a word after the session timeout.
+        closing = asyncio.create_task(self._consumer.stop())
+        _CLOSING.add(closing)
+        closing.add_done_callback(_closed)
+        await asyncio.wait([closing], timeout=5)
+
+
+_CLOSING: set[asyncio.Task[None]] = set()
+
+
+def _closed(closing: asyncio.Task[None]) -> None:
+    _CLOSING.discard(closing)
+    if not closing.cancelled() and (error := closing.exception()):
+        _log.warning("consumer.close", error=repr(error))
 
 
 def _new_topic(topic: Topic, prefix: str, replication: int) -> NewTopic:

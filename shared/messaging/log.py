@@ -21,8 +21,9 @@ class LogBroken(PlumblineError):
 class LogReader(Protocol):
     """One member of a consumer group.
 
-    `poll` returns records only of assigned partitions, in offset order, starting where `seek` last pointed; before
-    the first seek of a partition its records may start anywhere. Every method but `close` may raise `LogBroken`.
+    `poll` returns records only of assigned partitions, in offset order, starting where `seek` last pointed. Every
+    rebalance voids every seek, also those of partitions that stay: until the next one their records may start anywhere.
+    Every method but `close` may raise `LogBroken`.
     """
 
     async def open(self) -> None: ...
@@ -30,6 +31,10 @@ class LogReader(Protocol):
     async def poll(self, limit: int) -> Mapping[Partition, Sequence[Record]]: ...
 
     def assigned(self) -> frozenset[Partition]: ...
+
+    def sought(self) -> frozenset[Partition]:
+        """Those of `assigned` whose last seek still holds."""
+        ...
 
     def seek(self, partition: Partition, offset: int) -> None: ...
 
@@ -41,6 +46,8 @@ class LogReader(Protocol):
         """The end of the partition as far as the last fetch told; 0 when none did."""
         ...
 
-    async def report(self, positions: Mapping[Partition, int]) -> None: ...
+    async def report(self, positions: Mapping[Partition, int]) -> None:
+        """Tell the log's operators how far this group is. Decides nothing, and never fails."""
+        ...
 
     async def close(self) -> None: ...

@@ -22,6 +22,10 @@ _ATTEMPT = text("""
     WHERE subscription = :subscription AND topic = :topic AND partition = :partition AND next_offset = :expected
     RETURNING attempts
 """)
+_FORGET = text("""
+    UPDATE positions SET attempts = 0
+    WHERE subscription = :subscription AND topic = :topic AND partition = :partition AND next_offset = :expected
+""")
 
 
 async def load(tx: AsyncSession, subscription: str, topic: str, partition: int, first: int) -> int:
@@ -47,3 +51,9 @@ async def count_attempt(tx: AsyncSession, subscription: str, topic: str, partiti
     values = {"subscription": subscription, "topic": topic, "partition": partition, "expected": expected}
     found = await tx.execute(_ATTEMPT, values)
     return found.scalar_one_or_none()
+
+
+async def forget_attempts(tx: AsyncSession, subscription: str, topic: str, partition: int, expected: int) -> None:
+    """Count from nothing again, where work ended without killing a process."""
+    values = {"subscription": subscription, "topic": topic, "partition": partition, "expected": expected}
+    await tx.execute(_FORGET, values)

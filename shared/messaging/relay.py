@@ -18,7 +18,7 @@ from sqlalchemy.engine import make_url
 from shared import telemetry
 from shared.errors import is_transient
 from shared.messaging.envelope import headers_of
-from shared.messaging.timers import pause
+from shared.messaging.timers import backoff, pause
 from shared.settings import ServiceSettings
 
 _log = structlog.get_logger(__name__)
@@ -74,7 +74,7 @@ class Relay:
                     raise
                 failures += 1
                 _log.warning("relay.retry", failures=failures, error=type(error).__name__)
-                await pause(stop, min(0.2 * 2**failures, 5.0))
+                await pause(stop, backoff(failures, longest=5))
 
     async def _serve(self, stop: asyncio.Event) -> None:
         connection = await asyncpg.connect(self._dsn, timeout=10, command_timeout=60)
@@ -84,8 +84,8 @@ class Relay:
                 if stop.is_set():
                     return
             producer = self._open_producer()
-            await producer.start()
             try:
+                await producer.start()
                 while await self._round(connection, producer) or not stop.is_set():
                     pass
             finally:

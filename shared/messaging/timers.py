@@ -93,7 +93,7 @@ async def run_timers(database: Database, timers: Sequence[Timer], clock: Clock, 
             _log.warning("timers.retry", failures=failures, error=type(error).__name__)
             ran = []
         if not any(ran):
-            await pause(stop, IDLE_SECONDS * min(2**failures, 50))
+            await pause(stop, backoff(failures, longest=10) if failures else IDLE_SECONDS)
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:
@@ -102,3 +102,8 @@ async def pause(stop: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(stop.wait(), seconds)
     except TimeoutError:
         return
+
+
+def backoff(failures: int, longest: float) -> float:
+    """Seconds to wait after so many failures in a row; an outage of hours is many."""
+    return min(0.1 * 2.0 ** min(failures, 10), longest)

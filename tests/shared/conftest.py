@@ -6,9 +6,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from deploy.local.databases import DatabaseUrls
 from shared.auth import TokenVerifier
 from shared.database import Database
 from tests.issuer import ServedIssuer
+from tests.shared.ledger import create_effects
 from tests.shared.web_app import build
 
 
@@ -30,3 +32,10 @@ def bearer(issuer: ServedIssuer) -> Callable[..., dict[str, str]]:
         return {"Authorization": f"Bearer {issuer.token(provider=provider, roles=roles, subject=subject)}"}
 
     return make
+
+
+@pytest.fixture
+async def ledger_database(machinery: Database, machinery_urls: DatabaseUrls) -> Database:
+    """The machinery's tables, and one to count effects in."""
+    await create_effects(machinery_urls.owner)
+    return machinery

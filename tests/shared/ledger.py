@@ -128,9 +128,7 @@ class Ledger:
                 raise waiting[0] if event.event in self.lasting else waiting.pop(0)
 
     def consumer(self, open_reader: Callable[[], LogReader], *, batch_size: int = 1_000) -> Consumer:
-        return Consumer(
-            SERVICE, self.database, [self.subscription], open_reader, utc_now, batch_size=batch_size
-        )
+        return Consumer(SERVICE, self.database, [self.subscription], open_reader, utc_now, batch_size=batch_size)
 
     async def effects(self) -> list[str]:
         """The events applied, in the order of their effects."""
@@ -146,7 +144,9 @@ class Ledger:
         return [event for event, count in Counter(await self.effects()).items() if count > 1]
 
     async def positions(self) -> dict[int, int]:
-        return {row.partition: row.next_offset for row in await self._rows("SELECT partition, next_offset FROM positions")}
+        return {
+            row.partition: row.next_offset for row in await self._rows("SELECT partition, next_offset FROM positions")
+        }
 
     async def position(self) -> int:
         return (await self.positions())[0]
@@ -162,15 +162,13 @@ class Ledger:
 
 
 @asynccontextmanager
-async def running(consumer: Consumer) -> AsyncIterator[asyncio.Task[None]]:
+async def running(consumer: Consumer) -> AsyncIterator[None]:
     """The consumer at work; at the end it is asked to stop and must do so without an error."""
     stop = asyncio.Event()
-    task = asyncio.create_task(consumer.run(stop))
-    try:
-        yield task
-    finally:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        group.create_task(consumer.run(stop))
+        yield
         stop.set()
-        await asyncio.wait_for(task, 20)
 
 
 async def run_until_it_fails(consumer: Consumer, within: float = 20) -> None:
