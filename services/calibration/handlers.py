@@ -1,0 +1,43 @@
+"""What calibration answers to: four topics and the deadline of a session."""
+
+from __future__ import annotations
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.calibration.commands import intake, sessions
+from shared.contracts.kpi import FeedbackSubmitted
+from shared.contracts.scoring import CycleChanged, ScorecardComputed
+from shared.contracts.topics import CYCLES, FEEDBACK, SCORECARDS, WORKFORCE
+from shared.contracts.workforce import EmployeeChanged
+from shared.messaging.envelope import Batch
+from shared.messaging.subscriptions import DueTimers, Subscription, Timer
+
+
+async def on_workforce(tx: AsyncSession, batch: Batch) -> None:
+    await intake.take_employees(tx, [event for event in batch.events if isinstance(event, EmployeeChanged)])
+
+
+async def on_cycles(tx: AsyncSession, batch: Batch) -> None:
+    await intake.take_cycles(tx, [event for event in batch.events if isinstance(event, CycleChanged)])
+
+
+async def on_scorecards(tx: AsyncSession, batch: Batch) -> None:
+    computed = [event for event in batch.events if isinstance(event, ScorecardComputed)]
+    await intake.take_scorecards(tx, batch.provider, computed, batch.received_at)
+
+
+async def on_feedback(tx: AsyncSession, batch: Batch) -> None:
+    await intake.take_ratings(tx, [event for event in batch.events if isinstance(event, FeedbackSubmitted)])
+
+
+async def on_deadline(tx: AsyncSession, due: DueTimers) -> None:
+    await sessions.lock_overdue(tx, due.provider, due.keys, due.now)
+
+
+SUBSCRIPTIONS: tuple[Subscription, ...] = (
+    Subscription(WORKFORCE, on_workforce),
+    Subscription(CYCLES, on_cycles),
+    Subscription(SCORECARDS, on_scorecards),
+    Subscription(FEEDBACK, on_feedback),
+)
+TIMERS: tuple[Timer, ...] = (Timer(sessions.DEADLINE, on_deadline),)
