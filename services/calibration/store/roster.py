@@ -34,7 +34,7 @@ class View:
 
 
 _DECIDED = subjects.c.state.in_((CaseState.CONFIRMED.value, CaseState.CHANGED.value))
-_RESULT: ColumnElement[str] = case((_DECIDED, subjects.c.band), else_=subjects.c.proposed_band)
+_result: ColumnElement[str] = case((_DECIDED, subjects.c.band), else_=subjects.c.proposed_band)
 
 _RATING = (
     select(manager_ratings.c.rating)
@@ -102,9 +102,9 @@ async def subjects_page(
     if manager is not None:
         found = found.where(scorecards.c.manager == manager)
     if band is not None:
-        found = found.where(band == _RESULT)
+        found = found.where(_result == band)
     if unrated is not None:
-        found = found.where(_RESULT.is_(None) if unrated else _RESULT.is_not(None))
+        found = found.where(_result.is_(None) if unrated else _result.is_not(None))
     return (await tx.execute(keyset(found, (subjects.c.employee,), after, limit))).all()
 
 
