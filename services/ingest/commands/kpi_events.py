@@ -1,0 +1,194 @@
+"""What a source sends becomes journal rows and announcements, item by item or all or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.ingest.model import Amendment, JournalRow, Observation, Original, Reason, Rejection, Roster, Source
+from services.ingest.rules.amendments import amend
+from services.ingest.rules.intake import observed, place
+from services.ingest.rules.normal_form import described
+from services.ingest.store import employees, journal, metrics, sources
+from shared.contracts.ids import KpiEventId, ProviderId, SourceId
+from shared.contracts.kpi import KpiCorrected, KpiRecorded, KpiVoided
+from shared.errors import NotFound, PlumblineError
+from shared.messaging import outbox
+
+_TAKEN = Reason("conflict", "another body was accepted under this id", "id")
+Claim = tuple[Observation | Amendment, Reason]
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """The readable events of one request of one source."""
+
+    provider: ProviderId
+    source: SourceId
+    observations: Sequence[Observation]
+    amendments: Sequence[Amendment]
+    now: datetime
+    trace_id: str | None
+
+
+@dataclass(slots=True)
+class Outcome:
+    written: list[JournalRow] = field(default_factory=list)
+    duplicates: int = 0
+    rejected: list[Rejection] = field(default_factory=list)
+    conflicts: list[journal.Refused] = field(default_factory=list)
+
+
+class Undone(PlumblineError):
+    """Something was rejected where all had to be accepted."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__("not all events can be accepted")
+        self.outcome = outcome
+
+
+async def record_kpi_events(tx: AsyncSession, submission: Submission) -> Outcome:
+    """Journal and announce what can be accepted, and keep the bodies that conflict."""
+    await journal.join_intake(tx, submission.provider)
+    outcome = await _journal(tx, submission)
+    await _conclude(tx, submission, outcome)
+    return outcome
+
+
+async def record_all_kpi_events(tx: AsyncSession, submission: Submission) -> Outcome:
+    """The same, but nothing is written once anything is rejected. Conflicting bodies are kept either way, which is why
+    the refusal is an outcome: an exception would undo that too."""
+    await journal.join_intake(tx, submission.provider)
+    try:
+        async with tx.begin_nested():
+            outcome = await _journal(tx, submission)
+            if outcome.rejected:
+                raise Undone(outcome)
+    except Undone as undone:
+        outcome = undone.outcome
+        outcome.written.clear()
+    await _conclude(tx, submission, outcome)
+    return outcome
+
+
+async def _conclude(tx: AsyncSession, submission: Submission, outcome: Outcome) -> None:
+    if outcome.conflicts:
+        stamp = (submission.now, submission.trace_id)
+        await journal.keep_conflicts(tx, submission.provider, submission.source, outcome.conflicts, *stamp)
+    outbox.append(tx, [_announcement(submission, row) for row in outcome.written])
+
+
+async def _journal(tx: AsyncSession, submission: Submission) -> Outcome:
+    source = await sources.source(tx, submission.source)
+    if source is None:
+        raise NotFound("there is no source of this id")
+    outcome = Outcome()
+    if submission.observations:
+        await _observe(tx, submission, source.state, outcome)
+    if submission.amendments:
+        await _amend(tx, submission, source.state, outcome)
+    return outcome
+
+
+async def _observe(tx: AsyncSession, submission: Submission, source: Source, outcome: Outcome) -> None:
+    roster = await _roster_of_observations(tx, submission, source)
+    rows: dict[KpiEventId, tuple[Observation, JournalRow]] = {}
+    claims: list[Claim] = []
+    for seen in submission.observations:
+        placed = place(seen, roster, submission.now)
+        if isinstance(placed, Reason):
+            claims.append((seen, placed))
+        elif seen.id in rows:
+            claims.append((seen, _TAKEN))
+        else:
+            rows[seen.id] = (seen, observed(seen, placed))
+    await _write(tx, submission, rows, claims, outcome)
+
+
+async def _amend(tx: AsyncSession, submission: Submission, source: Source, outcome: Outcome) -> None:
+    """After the observations, so that an event and its correction may come in one request."""
+    originals = await journal.lock_originals(
+        tx, submission.provider, {found.original for found in submission.amendments}
+    )
+    roster = await _roster_of_originals(tx, submission, source, originals)
+    # Under the lock, so that a repeated correction is known for one before it would be given a revision.
+    taken = await journal.digests(tx, submission.provider, [found.id for found in submission.amendments])
+    revisions = {original.id: original.revisions for original in originals.values()}
+    rows: dict[KpiEventId, tuple[Amendment, JournalRow]] = {}
+    claims: list[Claim] = []
+    for amendment in submission.amendments:
+        if amendment.id in taken or amendment.id in rows:
+            claims.append((amendment, _TAKEN))
+            continue
+        revision = revisions.get(amendment.original, 0) + 1
+        row = amend(amendment, originals.get(amendment.original), revision, roster, submission.now)
+        if isinstance(row, Reason):
+            claims.append((amendment, row))
+        else:
+            rows[amendment.id] = (amendment, row)
+            revisions[amendment.original] = revision
+    await _write(tx, submission, rows, claims, outcome)
+
+
+async def _write(
+    tx: AsyncSession,
+    submission: Submission,
+    rows: Mapping[KpiEventId, tuple[Observation | Amendment, JournalRow]],
+    claims: list[Claim],
+    outcome: Outcome,
+) -> None:
+    """Write what has a free id. Whatever is left over is asked for what stands under its id: an event that was accepted
+    once stays accepted when it is sent again, even if its metric or mapping was changed since."""
+    stamp = (submission.now, submission.trace_id)
+    written = await journal.append(tx, submission.provider, [row for _, row in rows.values()], *stamp)
+    outcome.written.extend(row for _, row in rows.values() if row.id in written)
+    claims.extend((sent, _TAKEN) for sent, row in rows.values() if row.id not in written)
+    recorded = await journal.digests(tx, submission.provider, {sent.id for sent, _ in claims})
+    for sent, reason in claims:
+        standing = recorded.get(sent.id)
+        if standing == sent.digest:
+            outcome.duplicates += 1
+            continue
+        if standing is not None:
+            reason = _TAKEN
+            outcome.conflicts.append(journal.Refused(sent.id, standing, sent.digest, described(sent)))
+        outcome.rejected.append(Rejection(sent.position, sent.id.partition("/")[2], *reason))
+
+
+async def _roster_of_observations(tx: AsyncSession, submission: Submission, source: Source) -> Roster:
+    seen, provider = submission.observations, submission.provider
+    agents = {found.agent for found in seen if found.agent is not None}
+    mappings = await sources.mappings(tx, provider, submission.source, agents)
+    people = {mapping.employee for found in mappings.values() for mapping in found}
+    people |= {found.employee for found in seen if found.employee is not None}
+    workplaces = await employees.workplaces(tx, provider, people)
+    aggregations = await metrics.aggregations(tx, provider, {found.metric for found in seen})
+    return Roster(source.client, frozenset(source.lines_of_business), mappings, workplaces, aggregations)
+
+
+async def _roster_of_originals(
+    tx: AsyncSession, submission: Submission, source: Source, originals: Mapping[KpiEventId, Original]
+) -> Roster:
+    workplaces = await employees.workplaces(tx, submission.provider, {found.employee for found in originals.values()})
+    aggregations = await metrics.aggregations(tx, submission.provider, {found.metric for found in originals.values()})
+    return Roster(source.client, frozenset(source.lines_of_business), {}, workplaces, aggregations)
+
+
+def _announcement(submission: Submission, row: JournalRow) -> KpiRecorded | KpiCorrected | KpiVoided:
+    common = {
+        "provider": submission.provider,
+        "event": row.id,
+        "employee": row.employee,
+        "metric": row.metric,
+        "occurred_on": row.occurred_on,
+        "recorded_at": submission.now,
+    }
+    if row.kind == "void":
+        return KpiVoided.model_validate(common | {"voids": row.root, "revision": row.revision})
+    common |= {"occurred_at": row.occurred_at, "numerator": row.numerator, "denominator": row.denominator}
+    if row.kind == "correction":
+        return KpiCorrected.model_validate(common | {"corrects": row.root, "revision": row.revision})
+    return KpiRecorded.model_validate(common)
