@@ -104,6 +104,7 @@ class Receiver:
 
     answers: list[bytes] = field(default_factory=list)
     hooks: list[Hook] = field(default_factory=list)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
     hangs: bool = False
     port: int = 0
 
@@ -114,6 +115,7 @@ class Receiver:
             headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
             body = await reader.readexactly(int(headers.get("content-length", "0")))
             self.hooks.append(Hook(request.split(" ")[1], headers, body))
+            self.arrived.set()
             if self.hangs:
                 await asyncio.sleep(3600)
             writer.write(self.answers.pop(0) if self.answers else b"HTTP/1.1 204 No Content\r\n\r\n")
@@ -167,11 +169,14 @@ class House:
     sender: WebhookSender
     signer: TokenSigner
 
-    async def told(self, handler: Handler, *events: Event, provider: ProviderId = ACME) -> None:
-        """What the consumer does with one partition's batch."""
+    def batch(self, *events: Event) -> Batch:
         deliveries = tuple(Delivery(event, f"event-{place}", place, None) for place, event in enumerate(events))
-        async with self.database.begin(provider) as tx:
-            await handler(tx, Batch(provider, deliveries, self.clock(), lag=0))
+        return Batch(ACME, deliveries, self.clock(), lag=0)
+
+    async def told(self, handler: Handler, *events: Event) -> None:
+        """What the consumer does with one partition's batch."""
+        async with self.database.begin(ACME) as tx:
+            await handler(tx, self.batch(*events))
 
     async def deliver(self) -> None:
         await mail_loop(self.settings, self.database, self.clock).round()
