@@ -16,7 +16,7 @@ CREATE TABLE providers (
     created_at  timestamptz NOT NULL
 );
 {row_security("providers")}
--- The list of providers is for an operator of the platform, who works under no provider; writing stays confined.
+-- Only an operator of the platform, who works under no provider, reads the list of them. Writing stays confined.
 CREATE POLICY of_platform ON providers FOR SELECT USING (current_setting('{PROVIDER_SETTING}', true) = '-');
 
 CREATE TABLE clients (
