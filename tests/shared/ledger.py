@@ -34,7 +34,8 @@ _CREATE = """
         provider text NOT NULL,
         employee text NOT NULL,
         event    text NOT NULL
-    )
+    );
+    CREATE TABLE aggregates (id text PRIMARY KEY, version integer NOT NULL)
 """
 _WRITE = text("""
     INSERT INTO effects (provider, employee, event)
