@@ -1,0 +1,61 @@
+"""A late version takes effect when a person says so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.scoring.commands import announcing
+from services.scoring.model import Acceptance, CycleState, ScorecardVersion, Status
+from services.scoring.store import cycles, facts, scorecards
+from shared.audit import Entry, record
+from shared.auth import Principal
+from shared.contracts.ids import CycleId, EmployeeId
+from shared.errors import Conflict, Forbidden, NotFound, PreconditionFailed
+from shared.messaging import outbox
+
+
+async def accept(
+    tx: AsyncSession,
+    who: Principal,
+    cycle_id: CycleId,
+    employee: EmployeeId,
+    version: int,
+    reason: str,
+    now: datetime,
+) -> ScorecardVersion:
+    """The next version, equal to the late one, with effect. Only the newest version can be accepted."""
+    if who.employee == employee:
+        raise Forbidden("nobody decides on their own scorecard", code="own-case")
+    cycle = await cycles.hold(tx, who.tenant, cycle_id)
+    await facts.lock_heads(tx, who.tenant, [employee])
+    late = await scorecards.get(tx, who.tenant, cycle_id, employee)
+    if cycle is None or late is None:
+        raise NotFound("there is no such scorecard")
+    if late.version != version:
+        raise PreconditionFailed(f"version {late.version} is the newest; read it before you decide")
+    if late.status is not Status.LATE or cycle.state is not CycleState.FROZEN:
+        raise Conflict(f"the version is {late.status} in a cycle that is {cycle.state}", code="not-late")
+    accepted = replace(
+        late,
+        version=version + 1,
+        status=Status.ACCEPTED,
+        as_of=now,
+        acceptance=Acceptance(version, who.subject, reason),
+    )
+    await scorecards.save(tx, who.tenant, [accepted])
+    outbox.append(tx, [announcing.scorecard_computed(who.tenant, accepted)])
+    await record(
+        tx,
+        Entry(
+            who.tenant,
+            now,
+            who.subject,
+            "scorecard.accepted",
+            f"scorecard/{cycle_id}/{employee}",
+            detail={"late_version": version, "reason": reason},
+        ),
+    )
+    return accepted

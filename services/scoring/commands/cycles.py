@@ -1,0 +1,69 @@
+"""The life of a cycle: open, freezing, frozen, closed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.scoring.commands import announcing
+from services.scoring.commands.freezing import FREEZE, SWEEP, announce, sweep_key
+from services.scoring.commands.refusing import refuse_any
+from services.scoring.model import Cycle, CycleState, Period, Problem
+from services.scoring.rules import bands
+from services.scoring.rules.templates import unknown_gate_bands
+from services.scoring.store import cycles, templates
+from shared.audit import Entry, record
+from shared.auth import Principal
+from shared.contracts.ids import CycleId
+from shared.errors import Conflict, NotFound
+from shared.messaging import outbox, timers
+
+
+async def open_cycle(
+    tx: AsyncSession, who: Principal, cycle_id: CycleId, name: str, period: Period, now: datetime
+) -> Cycle:
+    if period.ends_on < period.starts_on:
+        backwards = Problem("/ends_on", "before-start", "a cycle ends on or after the day it starts")
+        refuse_any([backwards], "cycle-refused", "a cycle cannot end before it starts")
+    refuse_any(bands.problems(period.bands), "cycle-refused", "the bands cannot be used")
+    cycle = Cycle(cycle_id, 1, name, CycleState.OPEN, period)
+    if not await cycles.insert(tx, who.tenant, cycle):
+        raise Conflict("there is a cycle of this id", code="cycle-exists")
+    in_use = await templates.published(tx, who.tenant, period.ends_on)
+    refuse_any(
+        unknown_gate_bands(in_use, period), "gate-band-unknown", "a gate in use caps at a band this cycle does not have"
+    )
+    await timers.schedule(tx, SWEEP, who.tenant, [sweep_key(cycle_id)], now)
+    outbox.append(tx, [announcing.cycle_changed(who.tenant, cycle)])
+    await record(tx, Entry(who.tenant, now, who.subject, "cycle.opened", f"cycle/{cycle_id}"))
+    return cycle
+
+
+async def begin_freeze(tx: AsyncSession, who: Principal, cycle_id: CycleId, now: datetime) -> Cycle:
+    """Announce the freeze; it ends by itself once everything accepted before was read and scored."""
+    cycle = await _lock(tx, who, cycle_id)
+    if cycle.state is not CycleState.OPEN:
+        raise Conflict(f"the cycle is {cycle.state}, not open", code="not-open")
+    changed = await announce(tx, who.tenant, replace(cycle, state=CycleState.FREEZING))
+    await timers.schedule(tx, FREEZE, who.tenant, [cycle_id], now)
+    await record(tx, Entry(who.tenant, now, who.subject, "cycle.freeze-requested", f"cycle/{cycle_id}"))
+    return changed
+
+
+async def close(tx: AsyncSession, who: Principal, cycle_id: CycleId, now: datetime) -> Cycle:
+    """No scorecard of the cycle gets another version: neither late events nor acceptances reach it any more."""
+    cycle = await _lock(tx, who, cycle_id)
+    if cycle.state is not CycleState.FROZEN:
+        raise Conflict(f"the cycle is {cycle.state}, not frozen", code="not-frozen")
+    changed = await announce(tx, who.tenant, replace(cycle, state=CycleState.CLOSED))
+    await record(tx, Entry(who.tenant, now, who.subject, "cycle.closed", f"cycle/{cycle_id}"))
+    return changed
+
+
+async def _lock(tx: AsyncSession, who: Principal, cycle_id: CycleId) -> Cycle:
+    cycle = await cycles.lock(tx, who.tenant, cycle_id)
+    if cycle is None:
+        raise NotFound("there is no such cycle")
+    return cycle

@@ -1,0 +1,116 @@
+"""What others announced, stored once and turned into what is due."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.scoring.commands.freezing import FREEZE
+from services.scoring.commands.rescoring import RESCORE
+from services.scoring.model import Cycle, Fact
+from services.scoring.rules.facts import deltas
+from services.scoring.store import cycles, facts
+from services.scoring.store.facts import Rating
+from shared.contracts.ids import ProviderId
+from shared.contracts.kpi import FeedbackSubmitted, IntakeSealed, KpiCorrected, KpiRecorded, KpiVoided
+from shared.errors import FieldProblem, RuleViolation
+from shared.messaging import timers
+
+KpiEvent = KpiRecorded | KpiCorrected | KpiVoided
+
+_MAX_DIGITS = 60
+
+
+async def add_facts(tx: AsyncSession, provider: ProviderId, events: Sequence[KpiEvent], *, due_at: datetime) -> None:
+    """Store events, keep the sums of their days exact, and have the people they touch scored.
+
+    The same event again changes nothing; of an event and its corrections the highest revision counts, whichever
+    arrives first.
+    """
+    distinct = list({event.event: event for event in reversed(events)}.values())[::-1]
+    added = [_fact(event) for event in distinct]
+    active = await cycles.hold_calendar(tx, provider)
+    # Before the people are locked: this waits for their scoring at work, which may wait for their locks.
+    await timers.schedule(tx, RESCORE, provider, _touched(added, active), due_at)
+    numbers = await facts.reserve(tx, provider, [fact.employee for fact in added])
+    known = await facts.known(tx, provider, added)
+    new = await facts.insert(tx, provider, added, numbers, [event.recorded_at for event in distinct])
+    await facts.add_to_day_sums(tx, provider, deltas(known, [fact for fact in added if fact.event in new]))
+
+
+async def add_ratings(
+    tx: AsyncSession, provider: ProviderId, submitted: Sequence[FeedbackSubmitted], *, due_at: datetime
+) -> None:
+    """Store ratings; of one rater's about one person in a cycle and category the highest revision counts."""
+    ratings = [
+        Rating(
+            each.cycle,
+            each.employee,
+            each.category.value,
+            each.rater,
+            each.revision,
+            each.feedback,
+            each.rating,
+            each.submitted_at,
+        )
+        for each in submitted
+    ]
+    active = {cycle.cycle for cycle in await cycles.hold_calendar(tx, provider)}
+    touched = (rating.employee for rating in ratings if rating.cycle in active)
+    await timers.schedule(tx, RESCORE, provider, touched, due_at)
+    numbers = await facts.reserve(tx, provider, [rating.employee for rating in ratings])
+    await facts.insert_ratings(tx, provider, ratings, numbers)
+
+
+async def seal(tx: AsyncSession, provider: ProviderId, markers: Sequence[IntakeSealed], *, now: datetime) -> None:
+    """Note how far the freeze of a cycle has been passed. Call it before people are locked, as `add_facts` does."""
+    found = [
+        cycles.Seal(marker.cycle, marker.stream, marker.target_partition, marker.partitions, marker.sealed_at)
+        for marker in markers
+    ]
+    await cycles.seal(tx, provider, found)
+    await timers.schedule(tx, FREEZE, provider, {seal.cycle for seal in found}, now)
+
+
+def _fact(event: KpiEvent) -> Fact:
+    if isinstance(event, KpiVoided):
+        return Fact(
+            event.event, event.voids, event.revision, event.employee, event.metric, event.occurred_on, None, None
+        )
+    root, revision = (event.corrects, event.revision) if isinstance(event, KpiCorrected) else (event.event, 0)
+    _require_size("/numerator", event.numerator)
+    _require_size("/denominator", event.denominator)
+    return Fact(
+        event.event,
+        root,
+        revision,
+        event.employee,
+        event.metric,
+        event.occurred_on,
+        event.numerator,
+        event.denominator,
+    )
+
+
+def _require_size(pointer: str, value: Decimal) -> None:
+    """Sums are kept to the last digit, and a few characters of exponent could make them arbitrarily long."""
+    _, digits, exponent = value.as_tuple()
+    if not isinstance(exponent, int) or abs(exponent) > _MAX_DIGITS or len(digits) > _MAX_DIGITS:
+        found = FieldProblem(pointer, "too-many-digits", f"at most {_MAX_DIGITS} digits and an exponent as small")
+        raise RuleViolation("a value of this size cannot be summed", code="too-many-digits", problems=[found])
+
+
+def _touched(added: Iterable[Fact], active: Sequence[Cycle]) -> set[str]:
+    """Whose scorecards may change. A revision may also take something off a day we have not looked up."""
+    days: dict[date, bool] = {}
+    touched: set[str] = set()
+    for fact in added:
+        day = fact.occurred_on
+        if day not in days:
+            days[day] = any(cycle.period.starts_on <= day <= cycle.period.ends_on for cycle in active)
+        if days[day] or (fact.revision and active):
+            touched.add(fact.employee)
+    return touched

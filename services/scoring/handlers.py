@@ -1,0 +1,72 @@
+"""The Kafka and clock edge of scoring."""
+
+from __future__ import annotations
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.scoring.commands import facts, freezing, rescoring, workforce
+from services.scoring.commands.facts import KpiEvent
+from services.scoring.store import cycles
+from shared.contracts.kpi import FeedbackSubmitted, IntakeSealed
+from shared.contracts.topics import FEEDBACK, KPI_EVENTS, METRICS, WORKFORCE
+from shared.contracts.workforce import EmployeeChanged, MetricDefined
+from shared.messaging.envelope import Batch
+from shared.messaging.subscriptions import DueTimers, Subscription, Timer
+
+
+async def on_kpi_events(tx: AsyncSession, batch: Batch) -> None:
+    await _seal(tx, batch)
+    if events := [event for event in batch.events if isinstance(event, KpiEvent)]:
+        due_at = rescoring.rescore_at(batch.received_at, batch.lag)
+        await facts.add_facts(tx, batch.provider, events, due_at=due_at)
+
+
+async def on_feedback(tx: AsyncSession, batch: Batch) -> None:
+    await _seal(tx, batch)
+    if submitted := [event for event in batch.events if isinstance(event, FeedbackSubmitted)]:
+        due_at = rescoring.rescore_at(batch.received_at, batch.lag)
+        await facts.add_ratings(tx, batch.provider, submitted, due_at=due_at)
+
+
+async def on_workforce(tx: AsyncSession, batch: Batch) -> None:
+    states = [event for event in batch.events if isinstance(event, EmployeeChanged)]
+    due_at = rescoring.rescore_at(batch.received_at, batch.lag)
+    await workforce.put_people(tx, batch.provider, states, due_at=due_at)
+
+
+async def on_metrics(tx: AsyncSession, batch: Batch) -> None:
+    states = [event for event in batch.events if isinstance(event, MetricDefined)]
+    await workforce.put_metrics(tx, batch.provider, states)
+
+
+async def on_rescore(tx: AsyncSession, due: DueTimers) -> None:
+    active = await cycles.hold_active(tx, due.provider)
+    await rescoring.rescore(tx, due.provider, due.keys, active, due.now)
+
+
+async def on_sweep(tx: AsyncSession, due: DueTimers) -> None:
+    for key in due.keys:
+        await freezing.sweep(tx, due.provider, key, due.now)
+
+
+async def on_freeze(tx: AsyncSession, due: DueTimers) -> None:
+    for cycle in due.keys:
+        await freezing.advance_freeze(tx, due.provider, cycle, due.now)
+
+
+async def _seal(tx: AsyncSession, batch: Batch) -> None:
+    if markers := [event for event in batch.events if isinstance(event, IntakeSealed)]:
+        await facts.seal(tx, batch.provider, markers, now=batch.received_at)
+
+
+SUBSCRIPTIONS = (
+    Subscription(KPI_EVENTS, on_kpi_events),
+    Subscription(FEEDBACK, on_feedback),
+    Subscription(WORKFORCE, on_workforce),
+    Subscription(METRICS, on_metrics),
+)
+TIMERS = (
+    Timer(rescoring.RESCORE, on_rescore, batch=400),
+    Timer(freezing.SWEEP, on_sweep, batch=1),
+    Timer(freezing.FREEZE, on_freeze, batch=1),
+)

@@ -1,0 +1,73 @@
+"""Payout curves: from the value of a metric to attainment in percent."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from decimal import Decimal
+from fractions import Fraction
+from functools import lru_cache
+from itertools import pairwise
+
+from services.scoring.model import Curve, Problem, Shape
+
+
+def problems(curve: Curve, *, higher_is_better: bool | None) -> Iterator[Problem]:
+    """What is wrong with a curve, pointers relative to it. Without a direction both are thinkable and either fits."""
+    points = curve.points
+    if len(points) < 2:
+        yield Problem("/points", "too-few-points", "a curve needs at least two points")
+    rises = [right[0] > left[0] for left, right in pairwise(points)]
+    if higher_is_better is None:
+        higher_is_better = not rises or rises[0]
+    for index, (left, right) in enumerate(pairwise(points), 1):
+        if left[0] == right[0]:
+            yield Problem(f"/points/{index}/0", "equal-x", "no two points may have the same x")
+        elif rises[index - 1] != higher_is_better:
+            order = "rise: higher is better" if higher_is_better else "fall: lower is better"
+            yield Problem(f"/points/{index}/0", "wrong-order", f"x must {order}")
+        if right[1] < left[1]:
+            yield Problem(f"/points/{index}/1", "falling-y", "attainment may not fall while performance improves")
+    if points and points[0][1] < 0:
+        yield Problem("/points/0/1", "negative-y", "attainment is 0 below the first point and may not fall there")
+    yield from _limit_problems(curve)
+
+
+def _limit_problems(curve: Curve) -> Iterator[Problem]:
+    if curve.cap is not None and curve.cap < 0:
+        yield Problem("/cap", "negative", "a cap is not negative")
+    if curve.accelerator is None:
+        return
+    if curve.accelerator < 0:
+        yield Problem("/accelerator", "negative", "an accelerator does not slow down")
+    if curve.cap is None:
+        yield Problem("/cap", "missing", "an accelerator needs a cap")
+    if curve.shape is Shape.STEPPED:
+        yield Problem("/accelerator", "not-linear", "a stepped curve holds its last value")
+
+
+@lru_cache(maxsize=4096)
+def _nodes(
+    points: tuple[tuple[Decimal, Decimal], ...], higher_is_better: bool
+) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]:
+    sign = 1 if higher_is_better else -1
+    return tuple(sign * Fraction(x) for x, _ in points), tuple(Fraction(y) for _, y in points)
+
+
+def attainment(curve: Curve, value: Fraction, *, higher_is_better: bool) -> Fraction:
+    """Nothing below the first point, which itself counts; beyond the last flat, or accelerated up to the cap."""
+    zs, ys = _nodes(curve.points, higher_is_better)
+    z = value if higher_is_better else -value
+    left = bisect_right(zs, z) - 1
+    if left < 0:
+        reached = Fraction(0)
+    elif left == len(zs) - 1:
+        reached = ys[left]
+        if curve.accelerator is not None:
+            reached += Fraction(curve.accelerator) * (z - zs[left])
+    elif curve.shape is Shape.STEPPED or zs[left] == z:
+        reached = ys[left]
+    else:
+        slope = (ys[left + 1] - ys[left]) / (zs[left + 1] - zs[left])
+        reached = ys[left] + slope * (z - zs[left])
+    return reached if curve.cap is None else min(reached, Fraction(curve.cap))

@@ -1,0 +1,218 @@
+"""What was observed about people: events, their revisions, ratings, and the sums per day kept from them."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.scoring.model import Delta, Fact, PartKind, Segment, Source, Sums
+from shared.contracts.ids import ProviderId
+
+_RESERVE = text("""
+    INSERT INTO employee_heads AS head (provider_id, employee, sequence)
+    SELECT :provider, employee, wanted
+    FROM unnest(CAST(:employees AS text[]), CAST(:wanted AS bigint[])) AS new (employee, wanted)
+    ORDER BY employee
+    ON CONFLICT (provider_id, employee) DO UPDATE SET sequence = head.sequence + excluded.sequence
+    RETURNING employee, sequence
+""")
+_LOCK = text("""
+    SELECT employee, sequence FROM employee_heads
+    WHERE provider_id = :provider AND employee = ANY(CAST(:employees AS text[]))
+    ORDER BY employee FOR UPDATE
+""")
+_INSERT = text("""
+    INSERT INTO facts (provider_id, event, root, revision, employee, metric, occurred_on, numerator, denominator,
+                       sequence, recorded_at)
+    SELECT :provider, row.*
+    FROM unnest(CAST(:events AS text[]), CAST(:roots AS text[]), CAST(:revisions AS integer[]),
+                CAST(:employees AS text[]), CAST(:metrics AS text[]), CAST(:days AS date[]),
+                CAST(:numerators AS numeric[]), CAST(:denominators AS numeric[]), CAST(:sequences AS bigint[]),
+                CAST(:recorded AS timestamptz[])) AS row
+    ON CONFLICT DO NOTHING RETURNING event
+""")
+# A first record can only meet revisions that arrived before it; a revision can meet its first record as well.
+_KNOWN = text("""
+    SELECT event, root, revision, employee, metric, occurred_on, numerator, denominator FROM facts
+    WHERE provider_id = :provider AND event = ANY(CAST(:revised AS text[]))
+    UNION ALL
+    SELECT event, root, revision, employee, metric, occurred_on, numerator, denominator FROM facts
+    WHERE provider_id = :provider AND root = ANY(CAST(:roots AS text[])) AND event <> root
+""")
+_ADD_SUMS = text("""
+    INSERT INTO day_sums AS kept (provider_id, employee, day, metric, numerator, denominator, events)
+    SELECT :provider, employee, day, metric, sum(numerator), sum(denominator), sum(events)
+    FROM unnest(CAST(:employees AS text[]), CAST(:days AS date[]), CAST(:metrics AS text[]),
+                CAST(:numerators AS numeric[]), CAST(:denominators AS numeric[]), CAST(:events AS bigint[]))
+         AS delta (employee, day, metric, numerator, denominator, events)
+    GROUP BY employee, day, metric ORDER BY employee, day, metric
+    ON CONFLICT (provider_id, employee, day, metric) DO UPDATE
+    SET numerator = kept.numerator + excluded.numerator, denominator = kept.denominator + excluded.denominator,
+        events = kept.events + excluded.events
+""")
+_SEGMENT_SUMS = text("""
+    SELECT piece.position, kept.metric, sum(kept.numerator) AS numerator, sum(kept.denominator) AS denominator,
+           CAST(sum(kept.events) AS bigint) AS events, max(kept.day) AS latest_day
+    FROM unnest(CAST(:employees AS text[]), CAST(:starts AS date[]), CAST(:ends AS date[]))
+         WITH ORDINALITY AS piece (employee, starts_on, ends_on, position)
+    JOIN day_sums AS kept ON kept.provider_id = :provider AND kept.employee = piece.employee
+                         AND kept.day BETWEEN piece.starts_on AND piece.ends_on
+    WHERE kept.events <> 0 GROUP BY piece.position, kept.metric
+""")
+_INSERT_RATINGS = text("""
+    INSERT INTO ratings (provider_id, cycle, employee, category, rater, revision, feedback, rating, sequence,
+                         submitted_at)
+    SELECT :provider, row.*
+    FROM unnest(CAST(:cycles AS text[]), CAST(:employees AS text[]), CAST(:categories AS text[]),
+                CAST(:raters AS text[]), CAST(:revisions AS integer[]), CAST(:feedback AS text[]),
+                CAST(:ratings AS numeric[]), CAST(:sequences AS bigint[]), CAST(:submitted AS timestamptz[])) AS row
+    ON CONFLICT DO NOTHING
+""")
+_RATING_SUMS = text("""
+    SELECT cycle, employee, category, sum(rating) AS numerator, count(*) AS raters,
+           CAST(max(submitted_at) AS date) AS latest_day
+    FROM (SELECT DISTINCT ON (cycle, employee, category, rater) cycle, employee, category, rating, submitted_at
+          FROM ratings
+          WHERE provider_id = :provider AND cycle = ANY(CAST(:cycles AS text[]))
+            AND employee = ANY(CAST(:employees AS text[]))
+          ORDER BY cycle, employee, category, rater, revision DESC) AS latest
+    GROUP BY cycle, employee, category
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    cycle: str
+    employee: str
+    category: str
+    rater: str
+    revision: int
+    feedback: str
+    rating: Decimal
+    submitted_at: datetime
+
+
+async def reserve(tx: AsyncSession, provider: ProviderId, employees: Sequence[str]) -> list[int]:
+    """Lock the person of each entry and give each entry that person's next number, in the order of the entries.
+
+    Numbers of entries that turn out to be known already are left unused.
+    """
+    wanted = Counter(employees)
+    names = sorted(wanted)
+    rows = await tx.execute(
+        _RESERVE, {"provider": provider, "employees": names, "wanted": [wanted[name] for name in names]}
+    )
+    following = {row.employee: row.sequence - wanted[row.employee] for row in rows}
+    numbers: list[int] = []
+    for employee in employees:
+        following[employee] += 1
+        numbers.append(following[employee])
+    return numbers
+
+
+async def lock_heads(tx: AsyncSession, provider: ProviderId, employees: Sequence[str]) -> dict[str, int]:
+    """The watermark of every known person among `employees`; nothing about them changes until the transaction ends."""
+    rows = await tx.execute(_LOCK, {"provider": provider, "employees": sorted(employees)})
+    return {row.employee: row.sequence for row in rows}
+
+
+async def known(tx: AsyncSession, provider: ProviderId, facts: Sequence[Fact]) -> list[Fact]:
+    """Everything stored so far about the events that `facts` are about."""
+    values = {
+        "provider": provider,
+        "roots": sorted({fact.root for fact in facts}),
+        "revised": sorted({fact.root for fact in facts if fact.event != fact.root}),
+    }
+    return [Fact(*row) for row in await tx.execute(_KNOWN, values)]
+
+
+async def insert(
+    tx: AsyncSession,
+    provider: ProviderId,
+    facts: Sequence[Fact],
+    sequences: Sequence[int],
+    recorded_at: Sequence[datetime],
+) -> set[str]:
+    """Store what is not stored yet; the ids of what was new."""
+    values = {
+        "provider": provider,
+        "events": [fact.event for fact in facts],
+        "roots": [fact.root for fact in facts],
+        "revisions": [fact.revision for fact in facts],
+        "employees": [fact.employee for fact in facts],
+        "metrics": [fact.metric for fact in facts],
+        "days": [fact.occurred_on for fact in facts],
+        "numerators": [fact.numerator for fact in facts],
+        "denominators": [fact.denominator for fact in facts],
+        "sequences": sequences,
+        "recorded": recorded_at,
+    }
+    return set((await tx.execute(_INSERT, values)).scalars())
+
+
+async def add_to_day_sums(tx: AsyncSession, provider: ProviderId, deltas: Iterable[Delta]) -> None:
+    changes = list(deltas)
+    if not changes:
+        return
+    values = {
+        "provider": provider,
+        "employees": [delta.employee for delta in changes],
+        "days": [delta.day for delta in changes],
+        "metrics": [delta.metric for delta in changes],
+        "numerators": [delta.numerator for delta in changes],
+        "denominators": [delta.denominator for delta in changes],
+        "events": [delta.events for delta in changes],
+    }
+    await tx.execute(_ADD_SUMS, values)
+
+
+async def insert_ratings(
+    tx: AsyncSession, provider: ProviderId, ratings: Sequence[Rating], sequences: Sequence[int]
+) -> None:
+    values = {
+        "provider": provider,
+        "cycles": [rating.cycle for rating in ratings],
+        "employees": [rating.employee for rating in ratings],
+        "categories": [rating.category for rating in ratings],
+        "raters": [rating.rater for rating in ratings],
+        "revisions": [rating.revision for rating in ratings],
+        "feedback": [rating.feedback for rating in ratings],
+        "ratings": [rating.rating for rating in ratings],
+        "sequences": sequences,
+        "submitted": [rating.submitted_at for rating in ratings],
+    }
+    await tx.execute(_INSERT_RATINGS, values)
+
+
+async def segment_sums(
+    tx: AsyncSession, provider: ProviderId, pieces: Sequence[tuple[str, Segment]]
+) -> list[dict[Source, Sums]]:
+    """The exact sums of every metric over each person's segment, in the order of `pieces`."""
+    found: list[dict[Source, Sums]] = [{} for _ in pieces]
+    if pieces:
+        values = {
+            "provider": provider,
+            "employees": [employee for employee, _ in pieces],
+            "starts": [segment.starts_on for _, segment in pieces],
+            "ends": [segment.ends_on for _, segment in pieces],
+        }
+        for position, metric, *sums in await tx.execute(_SEGMENT_SUMS, values):
+            found[position - 1][PartKind.METRIC, metric] = Sums(*sums)
+    return found
+
+
+async def rating_sums(
+    tx: AsyncSession, provider: ProviderId, cycles: Sequence[str], employees: Sequence[str]
+) -> Mapping[tuple[str, str], dict[Source, Sums]]:
+    """By cycle and employee, the sums of every category over its raters, each with their latest word."""
+    found: dict[tuple[str, str], dict[Source, Sums]] = defaultdict(dict)
+    values = {"provider": provider, "cycles": sorted(cycles), "employees": sorted(employees)}
+    for cycle, employee, category, numerator, raters, latest_day in await tx.execute(_RATING_SUMS, values):
+        found[cycle, employee][PartKind.FEEDBACK, category] = Sums(numerator, Decimal(raters), raters, latest_day)
+    return found
