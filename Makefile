@@ -72,5 +72,7 @@ format: .venv/.complete ## put the source into shape
 docs: .venv/.complete ## write the OpenAPI and AsyncAPI documents into docs/api
 	@$(BIN)/python -m deploy.documents
 
-lock: ## resolve requirements.lock anew from pyproject.toml (needs uv)
-	@uv pip compile pyproject.toml --extra local --extra dev --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -q -o requirements.lock
+LOCK := uv pip compile pyproject.toml --generate-hashes --no-emit-index-url --no-header --quiet
+lock: ## resolve both lock files anew from pyproject.toml (needs uv): one machine with tests, and the image
+	@$(LOCK) --extra local --extra dev --python-version 3.11 -o requirements.lock
+	@$(LOCK) --python-version 3.13 -o deploy/requirements.lock

@@ -9,9 +9,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class KafkaSettings(BaseSettings):
-    """How to reach the cluster and what of it is ours."""
+    """How to reach the cluster and what of it is ours. A variable that is set but empty counts as unset."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_ignore_empty=True)
 
     kafka_bootstrap: str = Field(description="host:port[,host:port…]")
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
@@ -25,8 +25,6 @@ class KafkaSettings(BaseSettings):
 
 class ServiceSettings(KafkaSettings):
     """Read whole from the environment; a wrong value is refused at start, all mistakes named at once."""
-
-    model_config = SettingsConfigDict(frozen=True, extra="forbid")
 
     database_url: SecretStr = Field(description="postgresql+asyncpg URL of the role that may not own tables")
     migration_database_url: SecretStr | None = Field(
