@@ -15,6 +15,7 @@ CREATE TABLE employees (
     employee    text NOT NULL,
     version     integer NOT NULL,
     assignments jsonb NOT NULL,
+    employed    jsonb NOT NULL,
     absences    jsonb NOT NULL,
     PRIMARY KEY (provider_id, employee)
 );
@@ -27,7 +28,7 @@ CREATE TABLE cycles (
     state       text NOT NULL,
     starts_on   date NOT NULL,
     ends_on     date NOT NULL,
-    bands       text[] NOT NULL,
+    bands       jsonb NOT NULL,
     scorecards  integer,
     PRIMARY KEY (provider_id, cycle)
 );
@@ -140,10 +141,11 @@ CREATE TABLE runs (
     currency       text NOT NULL,
     partial_reason text,
     created_at     timestamptz NOT NULL,
+    created_by     text NOT NULL,
     authors        text[] NOT NULL,
+    author_people  text[] NOT NULL,
     computation    integer NOT NULL,
-    terms          jsonb,
-    reference      jsonb,
+    context        jsonb,
     subjects       integer NOT NULL DEFAULT 0,
     assessed       integer NOT NULL DEFAULT 0,
     computed_at    timestamptz,

@@ -1,0 +1,264 @@
+"""The ledger and what is proposed to be taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from services.compensation.model.award import Component
+from services.compensation.model.ledger import Chain, Entry, Head, Posting, Recovery, RecoveryState
+from services.compensation.model.run import Run
+from shared.contracts.ids import CycleId, EmployeeId, PlanId, ProviderId, RunId
+
+_POST_RUN = text("""
+    INSERT INTO ledger_entries (provider_id, employee, plan, cycle, component, sequence, before, amount, after,
+                                currency, run, cause, comment, posted_at, posted_by)
+    SELECT provider_id, employee, :plan, :cycle, component, 1, 0, amount, amount, :currency,
+           run, 'run/' || run, :comment, :now, :by
+    FROM run_items WHERE run = :run AND amount > 0 ORDER BY employee, component
+""")
+_HEADS = text("""
+    SELECT DISTINCT ON (employee, plan, cycle, component) employee, plan, cycle, component, sequence, after
+    FROM ledger_entries
+    WHERE provider_id = :provider AND employee = ANY(:employees)
+    ORDER BY employee, plan, cycle, component, sequence DESC
+""")
+# Everything is computed here from the head that was read: if another posting came between, the sequence is taken.
+_POST = text("""
+    INSERT INTO ledger_entries (provider_id, employee, plan, cycle, component, sequence, before, amount, after,
+                                currency, run, cause, comment, posted_at, posted_by)
+    SELECT :provider, employee, plan, cycle, component, sequence + 1, before, amount, before + amount, currency,
+           run, cause, comment, :now, :by
+    FROM unnest(CAST(:employees AS text[]), CAST(:plans AS text[]), CAST(:cycles AS text[]),
+                CAST(:components AS text[]), CAST(:sequences AS integer[]), CAST(:before AS bigint[]),
+                CAST(:amounts AS bigint[]), CAST(:currencies AS text[]), CAST(:runs AS text[]), CAST(:causes AS text[]),
+                CAST(:comments AS text[]))
+         AS given (employee, plan, cycle, component, sequence, before, amount, currency, run, cause, comment)
+    ORDER BY employee, plan, cycle, component
+""")
+
+
+async def post_run(tx: AsyncSession, run: Run, comment: str, now: datetime, by: str) -> None:
+    """The first entry of every chain of the run, for whatever is not nothing."""
+    values = {"run": run.run, "plan": run.plan, "cycle": run.cycle, "currency": run.currency}
+    await tx.execute(_POST_RUN, values | {"comment": comment, "now": now, "by": by})
+
+
+async def heads(tx: AsyncSession, provider: ProviderId, employees: Collection[EmployeeId]) -> Mapping[Chain, Head]:
+    rows = await tx.execute(_HEADS, {"provider": provider, "employees": sorted(employees)})
+    return {
+        Chain(row.employee, row.plan, row.cycle, Component(row.component)): Head(row.sequence, row.after)
+        for row in rows
+    }
+
+
+async def post(tx: AsyncSession, provider: ProviderId, postings: Sequence[Posting], now: datetime, by: str) -> None:
+    chains = [posting.chain for posting in postings]
+    await tx.execute(
+        _POST,
+        {
+            "provider": provider,
+            "employees": [chain.employee for chain in chains],
+            "plans": [chain.plan for chain in chains],
+            "cycles": [chain.cycle for chain in chains],
+            "components": [chain.component for chain in chains],
+            "sequences": [posting.head.sequence if posting.head else 0 for posting in postings],
+            "before": [posting.head.after if posting.head else 0 for posting in postings],
+            "amounts": [posting.amount for posting in postings],
+            "currencies": [posting.currency for posting in postings],
+            "runs": [posting.run for posting in postings],
+            "causes": [posting.cause for posting in postings],
+            "comments": [posting.comment for posting in postings],
+            "now": now,
+            "by": by,
+        },
+    )
+
+
+_ENTRIES = text("""
+    SELECT employee, plan, cycle, component, sequence, before, amount, after, currency, run, cause, comment, posted_at,
+           posted_by
+    FROM ledger_entries
+    WHERE employee = coalesce(CAST(:employee AS text), employee) AND plan = coalesce(CAST(:plan AS text), plan)
+      AND cycle = coalesce(CAST(:cycle AS text), cycle)
+      AND (employee, plan, cycle, component, sequence) >
+          (coalesce(CAST(:after_employee AS text), ''), coalesce(CAST(:after_plan AS text), ''),
+           coalesce(CAST(:after_cycle AS text), ''), coalesce(CAST(:after_component AS text), ''),
+           coalesce(CAST(:after_sequence AS integer), 0))
+    ORDER BY employee, plan, cycle, component, sequence LIMIT :limit
+""")
+
+
+async def entries(
+    tx: AsyncSession,
+    employee: EmployeeId | None,
+    plan: PlanId | None,
+    cycle: CycleId | None,
+    after: tuple[str, str, str, str, int] | None,
+    limit: int | None,
+) -> list[Entry]:
+    names = ("after_employee", "after_plan", "after_cycle", "after_component", "after_sequence")
+    key = dict(zip(names, after or (None,) * len(names), strict=True))
+    values = {"employee": employee, "plan": plan, "cycle": cycle, "limit": limit}
+    rows = await tx.execute(_ENTRIES, values | key)
+    return [Entry(**{**row._mapping, "component": Component(row.component)}) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenChain:
+    employee: EmployeeId
+    plan: PlanId
+    cycle: CycleId
+    component: Component
+    reason: str
+
+
+# The last check ties the ledger to what it is for: what stands posted, less what is proposed to be taken back, is the
+# award as it is computed now.
+_BROKEN = text("""
+    WITH links AS (
+        SELECT employee, plan, cycle, component, sequence, before, amount, after,
+               lag(sequence) OVER chain AS previous_sequence, lag(after) OVER chain AS previous_after
+        FROM ledger_entries WINDOW chain AS (PARTITION BY employee, plan, cycle, component ORDER BY sequence)
+    ), posted AS (
+        SELECT employee, plan, cycle, component, sum(amount) AS total FROM ledger_entries GROUP BY 1, 2, 3, 4
+    ), proposed AS (
+        SELECT employee, plan, cycle, component, amount FROM recoveries WHERE state = 'proposed'
+    )
+    SELECT employee, plan, cycle, component, 'link' AS reason FROM links
+    WHERE sequence <> coalesce(previous_sequence, 0) + 1 OR before <> coalesce(previous_after, 0)
+       OR amount <> after - before
+    UNION
+    SELECT employee, plan, cycle, component, 'award'
+    FROM posted FULL JOIN award_amounts AS award USING (employee, plan, cycle, component)
+    LEFT JOIN proposed USING (employee, plan, cycle, component)
+    WHERE coalesce(posted.total, 0) + coalesce(proposed.amount, 0) <> coalesce(award.amount, 0)
+    ORDER BY 1, 2, 3, 4, 5 LIMIT 100
+""")
+_EXTENT = text("""
+    SELECT count(*) AS entries, count(*) FILTER (WHERE sequence = 1) AS chains FROM ledger_entries
+""")
+
+
+async def broken(tx: AsyncSession) -> list[BrokenChain]:
+    """Chains with a missing or altered link, or that do not come to the award as it is computed now; at most 100."""
+    return [BrokenChain(**{**row._mapping, "component": Component(row.component)}) for row in await tx.execute(_BROKEN)]
+
+
+async def extent(tx: AsyncSession) -> tuple[int, int]:
+    """How many entries there are, and how many chains."""
+    row = (await tx.execute(_EXTENT)).one()
+    return int(row.entries), int(row.chains)
+
+
+_COLUMNS = """
+    recovery, employee, plan, cycle, component, run, classification_version, amount, state, proposed_at, decided_at,
+    decided_by, reason
+"""
+_SUPERSEDE = text("""
+    UPDATE recoveries AS open SET state = 'superseded', decided_at = :now
+    FROM unnest(CAST(:employees AS text[]), CAST(:plans AS text[]), CAST(:cycles AS text[]))
+         AS given (employee, plan, cycle)
+    WHERE open.provider_id = :provider AND open.state = 'proposed' AND open.employee = given.employee
+      AND open.plan = given.plan AND open.cycle = given.cycle
+""")
+_PROPOSE = text("""
+    INSERT INTO recoveries (provider_id, employee, plan, cycle, component, run, classification_version, amount,
+                            proposed_at)
+    SELECT :provider, given.*, :now
+    FROM unnest(CAST(:employees AS text[]), CAST(:plans AS text[]), CAST(:cycles AS text[]),
+                CAST(:components AS text[]), CAST(:runs AS text[]), CAST(:classification_versions AS integer[]),
+                CAST(:amounts AS bigint[])) AS given
+""")
+_RECOVERIES = text(f"""
+    SELECT {_COLUMNS} FROM recoveries
+    WHERE state = coalesce(CAST(:state AS text), state) AND employee = coalesce(CAST(:employee AS text), employee)
+      AND cycle = coalesce(CAST(:cycle AS text), cycle) AND recovery > coalesce(CAST(:after AS text), '')
+    ORDER BY recovery LIMIT :limit
+""")  # noqa: S608 - own columns
+_FIND_RECOVERY = text(f"SELECT {_COLUMNS} FROM recoveries WHERE recovery = :recovery")  # noqa: S608 - own columns
+_ACCEPT = text(f"""
+    UPDATE recoveries SET state = 'accepted', decided_at = :now, decided_by = :by, reason = :reason
+    WHERE recovery = :recovery AND state = 'proposed' RETURNING {_COLUMNS}
+""")  # noqa: S608 - own columns
+_LOCK_AWARD = text("""
+    SELECT FROM awards WHERE employee = :employee AND plan = :plan AND cycle = :cycle FOR UPDATE
+""")
+
+
+def _recovery(row: Row[tuple[object, ...]]) -> Recovery:
+    found = row._mapping
+    return Recovery(**{**found, "component": Component(found["component"]), "state": RecoveryState(found["state"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    chain: Chain
+    run: RunId
+    classification_version: int
+    amount: int
+
+
+async def supersede_and_propose(
+    tx: AsyncSession,
+    provider: ProviderId,
+    awards: Collection[tuple[EmployeeId, PlanId, CycleId]],
+    proposals: Sequence[Proposal],
+    now: datetime,
+) -> None:
+    """Withdraw what was open for these awards and propose anew: at most one proposal per component is ever open."""
+    keys = sorted(awards)
+    given = {
+        "provider": provider,
+        "employees": [key[0] for key in keys],
+        "plans": [key[1] for key in keys],
+        "cycles": [key[2] for key in keys],
+        "now": now,
+    }
+    await tx.execute(_SUPERSEDE, given)
+    if not proposals:
+        return
+    await tx.execute(
+        _PROPOSE,
+        {
+            "provider": provider,
+            "employees": [each.chain.employee for each in proposals],
+            "plans": [each.chain.plan for each in proposals],
+            "cycles": [each.chain.cycle for each in proposals],
+            "components": [each.chain.component for each in proposals],
+            "runs": [each.run for each in proposals],
+            "classification_versions": [each.classification_version for each in proposals],
+            "amounts": [each.amount for each in proposals],
+            "now": now,
+        },
+    )
+
+
+async def recoveries(
+    tx: AsyncSession,
+    state: RecoveryState | None,
+    employee: EmployeeId | None,
+    cycle: CycleId | None,
+    after: str | None,
+    limit: int | None,
+) -> list[Recovery]:
+    values = {"state": state, "employee": employee, "cycle": cycle, "after": after, "limit": limit}
+    return [_recovery(row) for row in await tx.execute(_RECOVERIES, values)]
+
+
+async def lock_recovery(tx: AsyncSession, name: str) -> Recovery | None:
+    """The recovery, once its award is locked: a revision that is being applied comes first and may withdraw it."""
+    row = (await tx.execute(_FIND_RECOVERY, {"recovery": name})).one_or_none()
+    if row is None:
+        return None
+    await tx.execute(_LOCK_AWARD, {"employee": row.employee, "plan": row.plan, "cycle": row.cycle})
+    return _recovery((await tx.execute(_FIND_RECOVERY, {"recovery": name})).one())
+
+
+async def accept(tx: AsyncSession, name: str, reason: str, now: datetime, by: str) -> Recovery:
+    values = {"recovery": name, "reason": reason, "now": now, "by": by}
+    return _recovery((await tx.execute(_ACCEPT, values)).one())
