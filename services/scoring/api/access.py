@@ -7,7 +7,7 @@ from typing import Annotated
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.scoring.model import Cycle
+from services.scoring.model.cycles import Cycle
 from services.scoring.store import cycles, workforce
 from shared.auth import Principal, Role
 from shared.contracts.ids import CycleId, EmployeeId

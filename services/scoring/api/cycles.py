@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from services.scoring.api.access import CycleReader, Editor, find_cycle
 from services.scoring.commands import cycles as commands
 from services.scoring.commands.freezing import STREAMS
-from services.scoring.model import BandCut, Cycle, CycleState, Period
+from services.scoring.model.cycles import BandCut, Cycle, CycleState, Period
 from services.scoring.store import cycles as store
 from shared.contracts.ids import IDENTIFIER, Band, CycleId
 from shared.web import App, Once, Page, Paging, Router, etag

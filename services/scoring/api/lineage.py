@@ -13,7 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.scoring.api.access import SEES_RATERS, ScorecardReader, find_cycle, require_sight
 from services.scoring.api.scorecards import CycleKey, Employee, VersionNumber
-from services.scoring.model import Leaf, PartKind, ScorecardVersion
+from services.scoring.model.facts import Leaf
+from services.scoring.model.scorecards import ScorecardVersion
+from services.scoring.model.templates import PartKind
 from services.scoring.store import lineage as store
 from services.scoring.store import scorecards, templates
 from services.scoring.store.lineage import Behind, Wanted

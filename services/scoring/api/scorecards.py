@@ -19,11 +19,11 @@ from services.scoring.api.access import (
     require_sight,
 )
 from services.scoring.commands import acceptances
-from services.scoring.model import (
+from services.scoring.model.people import Placement
+from services.scoring.model.scorecards import (
     Acceptance,
     GateResult,
     PartAttainment,
-    Placement,
     ScorecardVersion,
     SegmentResult,
     Status,

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from services.scoring.api.access import Editor, TemplateReader
 from services.scoring.commands import templates as commands
-from services.scoring.model import (
+from services.scoring.model.templates import (
     Curve,
     Gate,
     MetricRule,

@@ -8,7 +8,8 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.scoring.commands import announcing
-from services.scoring.model import Acceptance, CycleState, ScorecardVersion, Status
+from services.scoring.model.cycles import CycleState
+from services.scoring.model.scorecards import Acceptance, ScorecardVersion, Status
 from services.scoring.store import cycles, facts, scorecards
 from shared.audit import Entry, record
 from shared.auth import Principal

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from services.scoring.model import Cycle, Placement, ScorecardVersion
+from services.scoring.model.cycles import Cycle
+from services.scoring.model.people import Placement
+from services.scoring.model.scorecards import ScorecardVersion
 from shared.contracts import scoring as contract
 from shared.contracts.ids import Band, ClientId, CycleId, EmployeeId, LineOfBusiness, ProviderId, UnitId
 from shared.contracts.outcomes import NoticeKind, NoticeRequested

@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.scoring.commands import announcing
 from services.scoring.commands.freezing import FREEZE, SWEEP, announce, sweep_key
 from services.scoring.commands.refusing import refuse_any
-from services.scoring.model import Cycle, CycleState, Period, Problem
+from services.scoring.model.cycles import Cycle, CycleState, Period
+from services.scoring.model.templates import Problem
 from services.scoring.rules import bands
 from services.scoring.rules.templates import unknown_gate_bands
 from services.scoring.store import cycles, templates

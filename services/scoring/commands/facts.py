@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.scoring.commands.freezing import FREEZE
 from services.scoring.commands.rescoring import RESCORE
-from services.scoring.model import Cycle, Fact
+from services.scoring.model.cycles import Cycle
+from services.scoring.model.facts import Fact
 from services.scoring.rules.facts import deltas
 from services.scoring.store import cycles, facts
 from services.scoring.store.facts import Rating

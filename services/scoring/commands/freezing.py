@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.scoring.commands import announcing
 from services.scoring.commands.rescoring import RESCORE, rescore
-from services.scoring.model import Cycle, CycleState
+from services.scoring.model.cycles import Cycle, CycleState
 from services.scoring.store import cycles, scorecards, workforce
 from shared.contracts.ids import ProviderId
 from shared.contracts.topics import FEEDBACK, KPI_EVENTS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from services.scoring.model import Problem
+from services.scoring.model.templates import Problem
 from shared.errors import FieldProblem, RuleViolation
 
 

@@ -9,19 +9,11 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.scoring.commands import announcing
-from services.scoring.model import (
-    Cycle,
-    CycleState,
-    Part,
-    PartKind,
-    Person,
-    Placement,
-    ScorecardVersion,
-    Segment,
-    Source,
-    Status,
-    Sums,
-)
+from services.scoring.model.cycles import Cycle, CycleState
+from services.scoring.model.facts import Source, Sums
+from services.scoring.model.people import Person, Placement, Segment
+from services.scoring.model.scorecards import ScorecardVersion, Status
+from services.scoring.model.templates import Part, PartKind
 from services.scoring.rules import segments as segmenting
 from services.scoring.rules.scorecards import compose
 from services.scoring.rules.templates import TemplateBook

@@ -10,9 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.scoring.commands.freezing import SWEEP, sweep_key
 from services.scoring.commands.refusing import refuse_any
-from services.scoring.model import (
-    Cycle,
-    CycleState,
+from services.scoring.model.cycles import Cycle, CycleState
+from services.scoring.model.templates import (
     PartKind,
     Problem,
     Selector,

@@ -8,7 +8,8 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.scoring.commands.rescoring import RESCORE
-from services.scoring.model import Aggregation, Assignment, MetricRule, MissingData, Person, Placement
+from services.scoring.model.people import Assignment, Person, Placement
+from services.scoring.model.templates import Aggregation, MetricRule, MissingData
 from services.scoring.store import cycles, templates, workforce
 from shared.contracts.ids import ProviderId
 from shared.contracts.workforce import Direction, EmployeeChanged, MetricDefined

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from itertools import pairwise
 
-from services.scoring.model import BandCut, Problem
+from services.scoring.model.cycles import BandCut
+from services.scoring.model.templates import Problem
 
 
 def problems(bands: Sequence[BandCut]) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
 
-from services.scoring.model import Curve, Problem, Shape
+from services.scoring.model.templates import Curve, Problem, Shape
 
 
 def problems(curve: Curve, *, higher_is_better: bool | None) -> Iterator[Problem]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from services.scoring.model import Delta, Fact
+from services.scoring.model.facts import Delta, Fact
 
 
 def effective(versions: Iterable[Fact]) -> Fact | None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
-from services.scoring.model import Gate, GateResult, GateState, MetricRule, PartKind, Segment, Source, Sums
+from services.scoring.model.facts import Source, Sums
+from services.scoring.model.people import Segment
+from services.scoring.model.scorecards import GateResult, GateState
+from services.scoring.model.templates import Gate, MetricRule, PartKind
 from services.scoring.rules.measuring import measure, sufficient
 from services.scoring.rules.rounding import exact_sum, rounded
 

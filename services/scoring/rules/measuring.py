@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from services.scoring.model import Aggregation, MetricRule, MissingData, PartState, Sums
+from services.scoring.model.facts import Sums
+from services.scoring.model.scorecards import PartState
+from services.scoring.model.templates import Aggregation, MetricRule, MissingData
 
 
 def measure(rule: MetricRule, sums: Sums | None) -> Fraction | None:

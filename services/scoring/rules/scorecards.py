@@ -7,22 +7,11 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 
-from services.scoring.model import (
-    Part,
-    PartAttainment,
-    PartKind,
-    PartResult,
-    PartState,
-    Period,
-    Placement,
-    Scorecard,
-    Segment,
-    SegmentResult,
-    Source,
-    Sums,
-    TemplateVersion,
-    Unrated,
-)
+from services.scoring.model.cycles import Period
+from services.scoring.model.facts import Source, Sums
+from services.scoring.model.people import Placement, Segment
+from services.scoring.model.scorecards import PartAttainment, PartResult, PartState, Scorecard, SegmentResult, Unrated
+from services.scoring.model.templates import Part, PartKind, TemplateVersion
 from services.scoring.rules import bands, curves, gates
 from services.scoring.rules.measuring import measure, state_of, sufficient
 from services.scoring.rules.rounding import rounded

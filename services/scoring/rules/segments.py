@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, timedelta
 
-from services.scoring.model import Assignment, Period, Person, Placement, Segment
+from services.scoring.model.cycles import Period
+from services.scoring.model.people import Assignment, Person, Placement, Segment
 from services.scoring.rules.templates import TemplateBook
 
 _DAY = timedelta(days=1)

@@ -7,12 +7,12 @@ from collections.abc import Set as AbstractSet
 from datetime import date, timedelta
 from decimal import Decimal
 
-from services.scoring.model import (
+from services.scoring.model.cycles import Period
+from services.scoring.model.templates import (
     Aggregation,
     MetricRule,
     MissingData,
     PartKind,
-    Period,
     Problem,
     Selector,
     Template,

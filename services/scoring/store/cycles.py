@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.scoring.model import Cycle, CycleState, Period
+from services.scoring.model.cycles import Cycle, CycleState, Period
 from services.scoring.store.documents import BANDS
 from shared.contracts.ids import ProviderId
 

@@ -7,17 +7,10 @@ from hashlib import sha256
 
 from pydantic import TypeAdapter
 
-from services.scoring.model import (
-    BandCut,
-    Gate,
-    GateResult,
-    MetricRule,
-    Part,
-    PartAttainment,
-    Placement,
-    Scorecard,
-    SegmentResult,
-)
+from services.scoring.model.cycles import BandCut
+from services.scoring.model.people import Placement
+from services.scoring.model.scorecards import GateResult, PartAttainment, Scorecard, SegmentResult
+from services.scoring.model.templates import Gate, MetricRule, Part
 
 BANDS = TypeAdapter(tuple[BandCut, ...])
 PARTS = TypeAdapter(tuple[Part, ...])

@@ -11,7 +11,9 @@ from decimal import Decimal
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.scoring.model import Delta, Fact, PartKind, Segment, Source, Sums
+from services.scoring.model.facts import Delta, Fact, Source, Sums
+from services.scoring.model.people import Segment
+from services.scoring.model.templates import PartKind
 from shared.contracts.ids import ProviderId
 
 _RESERVE = text("""

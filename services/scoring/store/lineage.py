@@ -10,7 +10,9 @@ from typing import NamedTuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.scoring.model import Leaf, PartKind, ScorecardVersion
+from services.scoring.model.facts import Leaf
+from services.scoring.model.scorecards import ScorecardVersion
+from services.scoring.model.templates import PartKind
 from shared.contracts.ids import ProviderId
 
 _LEAVES = text("""

@@ -10,7 +10,8 @@ from decimal import Decimal
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.scoring.model import Acceptance, Cycle, Scorecard, ScorecardVersion, Status, Unrated
+from services.scoring.model.cycles import Cycle
+from services.scoring.model.scorecards import Acceptance, Scorecard, ScorecardVersion, Status, Unrated
 from services.scoring.store.documents import ATTAINMENTS, GATE_RESULTS, PLACEMENT, SEGMENTS, digest
 from shared.contracts.ids import ProviderId
 

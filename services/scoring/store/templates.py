@@ -9,7 +9,7 @@ from datetime import date, datetime
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.scoring.model import (
+from services.scoring.model.templates import (
     Aggregation,
     MetricRule,
     MissingData,

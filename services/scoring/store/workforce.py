@@ -9,7 +9,7 @@ from datetime import date
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.scoring.model import Assignment, Person, Placement
+from services.scoring.model.people import Assignment, Person, Placement
 from shared.contracts.ids import ProviderId
 
 # One statement takes each person's lock and tells which of the states are news, whatever a concurrent batch did.
