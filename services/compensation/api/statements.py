@@ -203,7 +203,7 @@ async def _leaves(url: str, employee: Employee, cycle: CycleName, version: int, 
     """The events behind the scorecard, asked of scoring in the caller's own name, page by page."""
     path = f"{url.rstrip('/')}/v1/cycles/{cycle}/scorecards/{employee}/lineage"
     headers = {"Authorization": f"Bearer {token}"}
-    items: Sequence[JsonValue] = ()
+    items: list[JsonValue] = []
     asked: dict[str, str | int] = {"version": version, "limit": _PAGE}
     try:
         async with httpx.AsyncClient(timeout=_SCORING_SECONDS) as client:
