@@ -26,24 +26,27 @@ def append(tx: AsyncSession, events: Iterable[Event]) -> None:
     """
     if _PENDING not in tx.info:
         raise RuntimeError("events can be announced only in a transaction of Database.begin")
-    tx.info[_PENDING].extend(events)
+    # The span at work now is the cause; when the rows are written it may have ended.
+    traceparent = telemetry.current_traceparent()
+    tx.info[_PENDING].extend((event, traceparent) for event in events)
 
 
 _INSERT = text("""
     INSERT INTO outbox (topic, key, partition, event_type, provider_id, body, traceparent)
-    SELECT topic, key, partition, event_type, provider_id, body, :traceparent
-    FROM unnest(CAST(:topics AS text[]), CAST(:keys AS text[]), CAST(:partitions AS integer[]),
-                CAST(:types AS text[]), CAST(:providers AS text[]), CAST(:bodies AS text[]))
-         WITH ORDINALITY AS row (topic, key, partition, event_type, provider_id, body, position)
+    SELECT topic, key, partition, event_type, provider_id, body, traceparent
+    FROM unnest(CAST(:topics AS text[]), CAST(:keys AS text[]), CAST(:partitions AS integer[]), CAST(:types AS text[]),
+                CAST(:providers AS text[]), CAST(:bodies AS text[]), CAST(:traceparents AS text[]))
+         WITH ORDINALITY AS row (topic, key, partition, event_type, provider_id, body, traceparent, position)
     ORDER BY position
 """)
 
 
 async def write_pending(tx: AsyncSession) -> bool:
     """Write what was appended; called once by `Database.begin`, as the last statement before the commit."""
-    events: list[Event] = tx.info.pop(_PENDING)
-    if not events:
+    pending: list[tuple[Event, str | None]] = tx.info.pop(_PENDING)
+    if not pending:
         return False
+    events = [event for event, _ in pending]
     await tx.execute(
         _INSERT,
         {
@@ -53,7 +56,7 @@ async def write_pending(tx: AsyncSession) -> bool:
             "types": [event.TYPE for event in events],
             "providers": [event.provider for event in events],
             "bodies": [event.model_dump_json() for event in events],
-            "traceparent": telemetry.current_traceparent(),
+            "traceparents": [traceparent for _, traceparent in pending],
         },
     )
     return True

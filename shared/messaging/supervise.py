@@ -31,14 +31,11 @@ async def run(parts: Sequence[Part], drain_seconds: float) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked.set)
     stops = [asyncio.Event() for _ in parts]
-
-    async def run_part(part: Part, stop: asyncio.Event) -> None:
-        await part.run(stop)
-
-    tasks = [asyncio.create_task(run_part(part, stop), name=part.name) for part, stop in zip(parts, stops, strict=True)]
+    tasks = [asyncio.create_task(part.run(stop), name=part.name) for part, stop in zip(parts, stops, strict=True)]
     asking = asyncio.create_task(asked.wait(), name="signal")
     try:
-        await asyncio.wait([asking, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        ended, _ = await asyncio.wait([asking, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        _log.info("supervise.drain", ended=sorted(task.get_name() for task in ended))
         deadline = loop.time() + drain_seconds
         for task, stop in reversed(list(zip(tasks, stops, strict=True))):
             stop.set()
@@ -46,9 +43,11 @@ async def run(parts: Sequence[Part], drain_seconds: float) -> None:
             if late:
                 _log.warning("supervise.cut_off", part=task.get_name())
                 task.cancel()
-        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     finally:
         asking.cancel()
+        for task in tasks:
+            task.cancel()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
     for outcome in outcomes:

@@ -5,6 +5,10 @@ from collections.abc import AsyncIterator, Callable
 import httpx
 import pytest
 from fastapi import FastAPI
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from deploy.local.databases import DatabaseUrls
 from shared.auth import TokenVerifier
@@ -39,3 +43,21 @@ async def ledger_database(machinery: Database, machinery_urls: DatabaseUrls) -> 
     """The machinery's tables, and one to count effects in."""
     await create_effects(machinery_urls.owner)
     return machinery
+
+
+@pytest.fixture(scope="session")
+def span_exporter() -> InMemorySpanExporter:
+    provider = trace.get_tracer_provider()
+    if not isinstance(provider, TracerProvider):  # it can be set only once in a process
+        provider = TracerProvider()
+        trace.set_tracer_provider(provider)
+    exporter = InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return exporter
+
+
+@pytest.fixture
+def spans(span_exporter: InMemorySpanExporter) -> Callable[[], dict[str, ReadableSpan]]:
+    """`spans()`: what has ended since the test began, by name; of several of one name the last."""
+    span_exporter.clear()
+    return lambda: {span.name: span for span in span_exporter.get_finished_spans()}

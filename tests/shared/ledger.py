@@ -35,7 +35,8 @@ _CREATE = """
         employee text NOT NULL,
         event    text NOT NULL
     );
-    CREATE TABLE aggregates (id text PRIMARY KEY, version integer NOT NULL)
+    CREATE TABLE aggregates (id text PRIMARY KEY, version integer NOT NULL);
+    CREATE TABLE promises (aggregate text REFERENCES aggregates DEFERRABLE INITIALLY DEFERRED)
 """
 _WRITE = text("""
     INSERT INTO effects (provider, employee, event)
