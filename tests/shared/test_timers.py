@@ -13,6 +13,8 @@ from opentelemetry.trace import SpanKind
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from deploy.local.databases import DatabaseUrls
+from deploy.local.postgres import PostgresServer
 from shared import telemetry
 from shared.clock import utc_now
 from shared.contracts.ids import ProviderId
@@ -97,6 +99,17 @@ async def test_a_batch_is_never_larger_than_asked(ledger_database: Database) -> 
     await schedule(ledger_database, [f"p-{number}" for number in range(25)], NOON)
     batch = Timer("rescore", note, batch=10)
     assert [await timers.run_due(ledger_database, batch, NOON) for _ in range(4)] == [10, 10, 5, 0]
+
+
+async def test_a_batch_keeps_its_size_where_the_database_planned_for_an_empty_table(
+    ledger_database: Database, machinery_urls: DatabaseUrls, postgres: PostgresServer
+) -> None:
+    batch = Timer("rescore", note, batch=10)
+    postgres.run_sql("VACUUM ANALYZE timers", machinery_urls.name)
+    for _ in range(8):  # enough for the plan to be kept
+        await timers.run_due(ledger_database, batch, NOON)
+    await schedule(ledger_database, [f"p-{number}" for number in range(500)], NOON)
+    assert await timers.run_due(ledger_database, batch, NOON) == 10
 
 
 async def test_several_loops_never_run_the_same_key_twice(ledger_database: Database) -> None:
