@@ -69,17 +69,17 @@ def _observation(index: int, sent: KpiEventIn, source: SourceId) -> Observation 
     moment = _moment(sent)
     if moment is None:
         return Reason("missing", "an event says when it occurred", "occurred_at")
-    measured = _measured(sent)
     if isinstance(moment, Reason):
         return moment
+    measured = _measured(sent)
     if isinstance(measured, Reason):
         return measured
     numerator, denominator = measured
-    parts = ("observation", agent, employee, metric, moment.isoformat(), plain(numerator), _plain(denominator))
+    at, over = moment.isoformat(), "" if denominator is None else plain(denominator)
     return Observation(
         index,
         KpiEventId(f"{source}/{sent['id']}"),
-        digest(parts),
+        digest("observation", agent or "", employee or "", metric, at, plain(numerator), over),
         agent,
         employee,
         metric,
@@ -97,12 +97,12 @@ def _correction(index: int, sent: KpiEventIn, source: SourceId) -> Amendment | R
     if isinstance(measured, Reason):
         return measured
     numerator, denominator = measured
-    at = moment.isoformat() if moment else None
-    parts = ("correction", sent["corrects"], agent, employee, metric, at, plain(numerator), _plain(denominator))
+    at, over = moment.isoformat() if moment else "", "" if denominator is None else plain(denominator)
+    said = (sent["corrects"], agent or "", employee or "", metric or "", at, plain(numerator), over)
     return Amendment(
         index,
         KpiEventId(f"{source}/{sent['id']}"),
-        digest(parts),
+        digest("correction", *said),
         KpiEventId(f"{source}/{sent['corrects']}"),
         False,
         agent,
@@ -120,7 +120,7 @@ def _void(index: int, sent: KpiEventIn, source: SourceId) -> Amendment | Reason:
         return Reason("invalid", "a void names the event it takes back, and nothing else", others[0])
     own, original = KpiEventId(f"{source}/{sent['id']}"), KpiEventId(f"{source}/{sent['voids']}")
     nothing = (None, None, None, None, None, None)
-    return Amendment(index, own, digest(("void", sent["voids"])), original, True, *nothing)
+    return Amendment(index, own, digest("void", sent["voids"]), original, True, *nothing)
 
 
 def _moment(sent: KpiEventIn) -> datetime | Reason | None:
@@ -148,7 +148,3 @@ def _measured(sent: KpiEventIn) -> tuple[Decimal, Decimal | None] | Reason:
     if denominator < 0:
         return Reason("negative-denominator", "what is divided by is counted, and cannot be negative", "denominator")
     return numerator, denominator
-
-
-def _plain(number: Decimal | None) -> str | None:
-    return None if number is None else plain(number)

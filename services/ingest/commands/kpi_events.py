@@ -143,9 +143,9 @@ async def _write(
     """Write what has a free id. Whatever is left over is asked for what stands under its id: an event that was accepted
     once stays accepted when it is sent again, even if its metric or mapping was changed since."""
     stamp = (submission.now, submission.trace_id)
-    written = await journal.append(tx, submission.provider, [row for _, row in rows.values()], *stamp)
-    outcome.written.extend(row for _, row in rows.values() if row.id in written)
-    claims.extend((sent, _TAKEN) for sent, row in rows.values() if row.id not in written)
+    taken = await journal.append(tx, submission.provider, [row for _, row in rows.values()], *stamp)
+    outcome.written.extend(row for _, row in rows.values() if row.id not in taken)
+    claims.extend((sent, _TAKEN) for sent, row in rows.values() if row.id in taken)
     recorded = await journal.digests(tx, submission.provider, {sent.id for sent, _ in claims})
     for sent, reason in claims:
         standing = recorded.get(sent.id)

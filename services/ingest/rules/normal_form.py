@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -24,12 +23,17 @@ def in_utc(moment: datetime) -> datetime | None:
 
 def plain(value: Decimal) -> str:
     """A number without exponent, trailing zeros or negative zero."""
-    return format(value.normalize(), "f") if value else "0"
+    if not value:
+        return "0"
+    text = str(value)
+    if "E" in text:
+        text = format(value, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def digest(parts: Iterable[str | None]) -> bytes:
+def digest(*parts: str) -> bytes:
     """Over texts that contain no NUL, which is what keeps ("ab", "c") and ("a", "bc") apart."""
-    return hashlib.sha256("\0".join(part or "" for part in parts).encode()).digest()
+    return hashlib.sha256("\0".join(parts).encode()).digest()
 
 
 def described(sent: Observation | Amendment) -> str:

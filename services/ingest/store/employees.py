@@ -174,8 +174,7 @@ async def workplaces(
     """In order of date."""
     found: dict[EmployeeId, list[Workplace]] = defaultdict(list)
     if people:
-        for employee, start, end, zone, client, line in await tx.execute(
-            _WORKPLACES, {"provider": provider, "ids": list(people)}
-        ):
+        rows = await tx.execute(_WORKPLACES, {"provider": provider, "ids": list(people)})
+        for employee, start, end, zone, client, line in rows.all():
             found[employee].append(Workplace(start, end, ZoneInfo(zone), client, line))
     return found

@@ -141,8 +141,8 @@ async def mappings(
     found: dict[str, list[AgentMapping]] = defaultdict(list)
     if agents:
         values = {"provider": provider, "source": source_id, "agents": list(agents)}
-        for row in await tx.execute(_AGENTS, values):
-            found[row.agent].append(_mapping(row))
+        for row in (await tx.execute(_AGENTS, values)).all():
+            found[row[0]].append(AgentMapping(*row))
     return found
 
 
