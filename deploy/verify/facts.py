@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from fractions import Fraction
@@ -14,7 +14,6 @@ class Observation:
 
     root: str
     revision: int
-    employee: str
     metric: str
     day: date
     numerator: Fraction
@@ -42,6 +41,8 @@ class Place:
 
 @dataclass(frozen=True)
 class Person:
+    """Places by date."""
+
     id: str
     places: Sequence[Place]
     absences: Sequence[tuple[date, date]]
@@ -55,7 +56,8 @@ class Person:
 
 @dataclass(frozen=True)
 class Metric:
-    key: str
+    """As it was when the template version that weighs it was published."""
+
     higher_is_better: bool
     aggregation: str
     missing_data: str
@@ -72,6 +74,8 @@ class Curve:
 
 @dataclass(frozen=True)
 class Part:
+    """Either a metric or a category of feedback."""
+
     name: str
     metric: str | None
     category: str | None
@@ -99,12 +103,15 @@ class Template:
     line_of_business: str | None
     parts: Sequence[Part]
     gates: Sequence[Gate]
+    metrics: Mapping[str, Metric]
     coverage_minimum: Fraction
     weight_maximum: Fraction
 
 
 @dataclass(frozen=True)
 class Cycle:
+    """Both days inclusive; bands lowest first, each with its cut."""
+
     id: str
     first: date
     last: date

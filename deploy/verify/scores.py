@@ -6,38 +6,51 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from fractions import Fraction
 from itertools import pairwise
 
-from deploy.verify.facts import Curve, Cycle, Metric, Observation, Part, Person, Place, Template
+from deploy.verify.facts import Curve, Cycle, Gate, Metric, Observation, Part, Person, Place, Template
 
-SCORE_PLACES = Decimal("1E-12")
+RATERS_NEEDED = {"self": 1, "manager": 1, "peer": 3, "upward": 3, "customer": 3}
+_ZERO = Fraction(0)
 
 
 @dataclass(frozen=True)
 class Scorecard:
-    score: Decimal | None
+    """Numbers are rounded as they are announced. `parts` are (weight, attainment), `gates` the state of each."""
+
+    score: Fraction | None
+    coverage: Fraction
+    band_before_gates: str | None
     band: str | None
-    attainments: Mapping[str, Decimal | None]
-
-
-RATERS_NEEDED = {"self": 1, "manager": 1, "peer": 3, "upward": 3, "customer": 3}
+    parts: Mapping[str, tuple[Fraction, Fraction | None]]
+    gates: Mapping[Gate, str]
+    place: Place
 
 
 @dataclass(frozen=True)
-class _Segment:
+class Segment:
+    """`days` leave absences out: they weigh the segment. `span` keeps them: what was observed on a day counts."""
+
     template: Template | None
-    days: Sequence[date]
+    days: list[date]
+    span: list[date]
+
+
+@dataclass(frozen=True)
+class _Scored:
+    template: Template | None
+    days: int
     score: Fraction | None
+    coverage: Fraction
     attainments: Mapping[str, Fraction]
 
 
-def rounded(value: Fraction) -> Decimal:
-    with localcontext() as context:
-        context.prec = 60
-        exact = Decimal(value.numerator) / Decimal(value.denominator)
-        return exact.quantize(SCORE_PLACES, rounding=ROUND_HALF_EVEN)
+def rounded(value: Fraction) -> Fraction:
+    """Twelve places, half to even: the one rounding of scores."""
+    whole, rest = divmod(value * 10**12, 1)
+    up = rest > Fraction(1, 2) or (rest == Fraction(1, 2) and whole % 2 == 1)
+    return Fraction(whole + up, 10**12)
 
 
 def payout(curve: Curve, value: Fraction, higher_is_better: bool) -> Fraction:
@@ -46,7 +59,7 @@ def payout(curve: Curve, value: Fraction, higher_is_better: bool) -> Fraction:
     points = sorted((sign * x, y) for x, y in curve.points)
     z = sign * value
     if z < points[0][0]:
-        return Fraction(0)
+        return _ZERO
     result = points[-1][1]
     if z >= points[-1][0]:
         if curve.accelerator is not None:
@@ -60,15 +73,15 @@ def payout(curve: Curve, value: Fraction, higher_is_better: bool) -> Fraction:
 
 def weights(parts: Sequence[Part], valid: set[str], maximum: Fraction) -> dict[str, Fraction] | None:
     """Weights of the valid parts brought to a sum of one; none grows above its declared value or the maximum."""
-    total = sum((part.weight for part in parts), Fraction(0))
+    total = sum((part.weight for part in parts), _ZERO)
     declared = {part.name: part.weight / total for part in parts if part.name in valid}
     limit = {name: max(weight, maximum) for name, weight in declared.items()}
     if not declared or sum(limit.values()) < 1:
         return None
     capped: set[str] = set()
     while True:
-        free = sum((weight for name, weight in declared.items() if name not in capped), Fraction(0))
-        left = 1 - sum((limit[name] for name in capped), Fraction(0))
+        free = sum((weight for name, weight in declared.items() if name not in capped), _ZERO)
+        left = 1 - sum((limit[name] for name in capped), _ZERO)
         current = {name: limit[name] if name in capped else weight * left / free for name, weight in declared.items()}
         over = {name for name, weight in current.items() if weight > limit[name]}
         if not over:
@@ -77,7 +90,7 @@ def weights(parts: Sequence[Part], valid: set[str], maximum: Fraction) -> dict[s
 
 
 def choose(templates: Sequence[Template], place: Place, day: date) -> Template | None:
-    """The newest effective version of the most specific template: client beats line of business beats role."""
+    """The highest version begun of the most specific template: client beats line of business beats role."""
     fitting = [
         template
         for template in templates
@@ -89,29 +102,28 @@ def choose(templates: Sequence[Template], place: Place, day: date) -> Template |
     if not fitting:
         return None
 
-    def rank(template: Template) -> tuple[int, bool, bool, bool, str]:
+    def rank(template: Template) -> tuple[int, bool, bool, bool]:
         named = (template.client is not None, template.line_of_business is not None, template.role is not None)
-        return (sum(named), *named, template.id)
+        return (sum(named), *named)
 
     best = max(fitting, key=rank)
     return max((t for t in fitting if t.id == best.id), key=lambda template: template.version)
 
 
-def measure(metric: Metric, seen: Sequence[Observation], days: int, cycle_days: int) -> Fraction | None:
+def measure(metric: Metric, seen: Sequence[Observation]) -> Fraction | None:
     """The aggregate of a metric, `None` when there is not enough of it."""
-    denominator = sum((found.denominator for found in seen), Fraction(0))
-    numerator = sum((found.numerator for found in seen), Fraction(0))
-    if not seen or denominator < metric.minimum_volume:
+    denominator = sum((found.denominator for found in seen), _ZERO)
+    numerator = sum((found.numerator for found in seen), _ZERO)
+    if denominator <= 0 or denominator < metric.minimum_volume:
         return None
-    if metric.aggregation == "sum":
-        return numerator
-    return numerator / denominator if denominator else None
+    return numerator if metric.aggregation == "sum" else numerator / denominator
 
 
-def band_of(score: Decimal, bands: Sequence[tuple[str, Fraction]]) -> str:
+def band_of(score: Fraction, bands: Sequence[tuple[str, Fraction]]) -> str:
+    """The last band whose cut is reached; below the first cut there is only the first band."""
     name = bands[0][0]
     for band, cut in bands:
-        if Fraction(score) >= cut:
+        if score >= cut:
             name = band
     return name
 
@@ -120,105 +132,142 @@ def scorecard(
     person: Person,
     cycle: Cycle,
     templates: Sequence[Template],
-    metrics: Mapping[str, Metric],
     observations: Sequence[Observation],
     ratings: Mapping[str, Sequence[Fraction]],
-) -> Scorecard | None:
-    """The person's scorecard, `None` for someone without a day in the cycle. `ratings` are by category, one per rater."""
-    segments = _segments(person, cycle, templates)
-    if not segments:
-        return None
+) -> Scorecard:
+    """The person's scorecard from the observations in force. `ratings` are by category, one per rater.
+
+    Without a day in the cycle it is one without rated days; whether there is one at all is for the caller to say.
+    """
     by_day: dict[date, list[Observation]] = defaultdict(list)
     for found in observations:
         by_day[found.day].append(found)
-    cycle_days = sum(1 for _ in cycle.days())
-    done = [
-        _score(template, days, [o for day in span for o in by_day[day]], metrics, ratings, cycle_days)
-        for template, days, span in segments
-    ]
-    return _combine(done, cycle)
+    done: list[_Scored] = []
+    gated: dict[Gate, tuple[Metric, list[Observation]]] = {}
+    for segment in segments(person, cycle, templates):
+        seen = [found for day in segment.span for found in by_day[day]]
+        done.append(_score(segment, seen, ratings))
+        if segment.template is not None:
+            for gate in segment.template.gates:
+                before = gated[gate][1] if gate in gated else []
+                there = [found for found in seen if found.metric == gate.metric]
+                gated[gate] = (segment.template.metrics[gate.metric], before + there)
+    score = _over_all(done)
+    gates = {gate: _state(gate, measure(metric, found)) for gate, (metric, found) in gated.items()}
+    before_gates = None if score is None else band_of(score, cycle.bands)
+    order = [band for band, _ in cycle.bands]
+    caps = [gate.band_cap for gate, state in gates.items() if state == "missed"]
+    return Scorecard(
+        score=score,
+        coverage=_coverage(done),
+        band_before_gates=before_gates,
+        band=None if before_gates is None else min([before_gates, *caps], key=order.index),
+        parts=_parts(done),
+        gates=gates,
+        place=placed(person, cycle),
+    )
 
 
-def _segments(
-    person: Person, cycle: Cycle, templates: Sequence[Template]
-) -> list[tuple[Template | None, list[date], list[date]]]:
-    """Runs of days with one role, client, line of business, manager and template version.
+def placed(person: Person, cycle: Cycle) -> Place:
+    """Where the person is on the last day of the cycle or was last before it; failing that, the first place."""
+    begun = [place for place in person.places if place.first <= cycle.last]
+    return max(begun, key=lambda place: place.first) if begun else min(person.places, key=lambda place: place.first)
 
-    The first list of days leaves absences out (they weigh the segment), the second keeps them (facts of a day count).
-    """
-    found: list[tuple[tuple[object, ...], Template | None, list[date], list[date]]] = []
+
+def segments(person: Person, cycle: Cycle, templates: Sequence[Template]) -> list[Segment]:
+    """Runs of days with one role, client, line of business, manager and template version."""
+    found: list[Segment] = []
+    last: tuple[object, ...] | None = None
     for day in cycle.days():
         place = person.at(day)
         if place is None:
+            last = None
             continue
         template = choose(templates, place, day)
         named = (template.id, template.version) if template else None
         key = (place.role, place.client, place.line_of_business, place.manager, named)
-        if not found or found[-1][0] != key:
-            found.append((key, template, [], []))
-        found[-1][3].append(day)
+        if key != last:
+            found.append(Segment(template, [], []))
+        last = key
+        found[-1].span.append(day)
         if not person.away(day):
-            found[-1][2].append(day)
-    return [(template, days, span) for _, template, days, span in found]
+            found[-1].days.append(day)
+    return found
 
 
-def _score(
-    template: Template | None,
-    days: Sequence[date],
-    seen: Sequence[Observation],
-    metrics: Mapping[str, Metric],
-    ratings: Mapping[str, Sequence[Fraction]],
-    cycle_days: int,
-) -> _Segment:
+def _score(segment: Segment, seen: Sequence[Observation], ratings: Mapping[str, Sequence[Fraction]]) -> _Scored:
+    template = segment.template
     attainments: dict[str, Fraction] = {}
     held = False
     if template is None:
-        return _Segment(None, days, None, attainments)
+        return _Scored(None, len(segment.days), None, _ZERO, attainments)
     for part in template.parts:
         if part.metric is None:
-            category = part.category or ""
-            given = ratings.get(category, ())
-            if len(given) >= RATERS_NEEDED[category]:
-                attainments[part.name] = payout(part.curve, sum(given, Fraction(0)) / len(given), True)
+            given = ratings.get(part.category or "", ())
+            if len(given) >= RATERS_NEEDED[part.category or ""]:
+                attainments[part.name] = payout(part.curve, sum(given, _ZERO) / len(given), True)
             continue
-        metric = metrics[part.metric]
-        value = measure(metric, [o for o in seen if o.metric == part.metric], len(days), cycle_days)
+        metric = template.metrics[part.metric]
+        value = measure(metric, [found for found in seen if found.metric == part.metric])
         if value is not None:
             attainments[part.name] = payout(part.curve, value, metric.higher_is_better)
         elif metric.missing_data == "zero":
-            attainments[part.name] = Fraction(0)
+            attainments[part.name] = _ZERO
         elif metric.missing_data == "hold":
             held = True
-    total = sum((part.weight for part in template.parts), Fraction(0))
-    coverage = sum((part.weight for part in template.parts if part.name in attainments), Fraction(0)) / total
+    total = sum((part.weight for part in template.parts), _ZERO)
+    coverage = sum((part.weight for part in template.parts if part.name in attainments), _ZERO) / total
     used = weights(template.parts, set(attainments), template.weight_maximum)
     score = None
     if not held and used is not None and coverage >= template.coverage_minimum:
-        score = sum((weight * attainments[name] for name, weight in used.items()), Fraction(0))
-    return _Segment(template, days, score, attainments)
+        score = sum((weight * attainments[name] for name, weight in used.items()), _ZERO)
+    return _Scored(template, len(segment.days), score, coverage, attainments)
 
 
-def _combine(segments: Sequence[_Segment], cycle: Cycle) -> Scorecard:
-    counted = sum(len(segment.days) for segment in segments)
-    rated = [segment for segment in segments if segment.score is not None and segment.days]
-    rated_days = sum(len(segment.days) for segment in rated)
-    attainments = {
-        part.name: _days_weighted(part.name, segments)
-        for segment in segments
-        if segment.template
-        for part in segment.template.parts
-    }
-    minimum = max((segment.template.coverage_minimum for segment in segments if segment.template), default=Fraction(0))
-    if not rated or rated_days < minimum * counted:
-        return Scorecard(None, None, attainments)
-    total = sum((segment.score * len(segment.days) for segment in rated if segment.score is not None), Fraction(0))
-    score = rounded(total / rated_days)
-    return Scorecard(score, band_of(score, cycle.bands), attainments)
-
-
-def _days_weighted(part: str, segments: Sequence[_Segment]) -> Decimal | None:
-    having = [segment for segment in segments if part in segment.attainments and segment.days]
-    days = sum(len(segment.days) for segment in having)
-    if not days:
+def _over_all(done: Sequence[_Scored]) -> Fraction | None:
+    """The mean over rated days, unless these are too few of all; of several minimums the strictest is asked for."""
+    taking_part = [each for each in done if each.days]
+    rated = sum(each.days for each in taking_part if each.score is not None)
+    minimum = max((each.template.coverage_minimum for each in taking_part if each.template), default=_ZERO)
+    if not rated or rated < minimum * sum(each.days for each in taking_part):
         return None
-    return rounded(sum((segment.attainments[part] * len(segment.days) for segment in having), Fraction(0)) / days)
+    total = sum((each.score * each.days for each in taking_part if each.score is not None), _ZERO)
+    return rounded(total / rated)
+
+
+def _coverage(done: Sequence[_Scored]) -> Fraction:
+    days = sum(each.days for each in done)
+    return rounded(sum((each.coverage * each.days for each in done), _ZERO) / days) if days else _ZERO
+
+
+def _parts(done: Sequence[_Scored]) -> dict[str, tuple[Fraction, Fraction | None]]:
+    """Over the days with a template the weight of each part, over the days with an attainment its attainment."""
+    days = sum(each.days for each in done if each.template)
+    found: dict[str, tuple[Fraction, Fraction | None]] = {}
+    names = dict.fromkeys(part.name for each in done if each.template for part in each.template.parts)
+    for name in names:
+        weight = sum(
+            (
+                part.weight * each.days
+                for each in done
+                if each.template
+                for part in each.template.parts
+                if part.name == name
+            ),
+            _ZERO,
+        )
+        having = [each for each in done if name in each.attainments and each.days]
+        achieved = None
+        if having:
+            total = sum((each.attainments[name] * each.days for each in having), _ZERO)
+            achieved = rounded(total / sum(each.days for each in having))
+        found[name] = (rounded(weight / days) if days else _ZERO, achieved)
+    return found
+
+
+def _state(gate: Gate, value: Fraction | None) -> str:
+    if value is None:
+        return "unknown"
+    below = gate.at_least is not None and value < gate.at_least
+    above = gate.at_most is not None and value > gate.at_most
+    return "missed" if below or above else "passed"
