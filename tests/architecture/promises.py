@@ -14,7 +14,7 @@ Violation = tuple[int, str]
 _PURE = re.compile(r"^services/\w+/(rules|model)(/|\.py)")
 _CLOCK = {"now", "utcnow", "today", "time", "monotonic", "perf_counter"}
 _CLOCK_OWNERS = {"datetime", "date", "time"}
-_IMPURE_MODULES = {"random", "secrets", "uuid", "time", "os", "socket", "asyncio", "subprocess", "pathlib", "io"}
+_IMPURE_MODULES = {"random", "secrets", "time", "os", "socket", "asyncio", "subprocess", "pathlib", "io"}
 _PURE_LIBRARIES = {"numpy", "scipy"}
 _STOP = frozenset(
     re.findall(r"\w+", "a an the of to for by and or is are in on with this that it as be from at if all get set given")
@@ -53,6 +53,9 @@ def clock_or_randomness_in_rules(path: str, tree: ast.Module) -> Iterator[Violat
             owner = node.value.attr if isinstance(node.value, ast.Attribute) else getattr(node.value, "id", "")
             if owner in _CLOCK_OWNERS:
                 yield node.lineno, f"reads the clock: {owner}.{node.attr}"
+        named = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+        if isinstance(node, ast.Attribute | ast.Name) and re.fullmatch(r"uuid\d", named):
+            yield node.lineno, f"makes an identifier with {named}"
     for line, module in imports(tree):
         if module.split(".")[0] in _IMPURE_MODULES:
             yield line, f"imports {module}"
