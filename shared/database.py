@@ -21,6 +21,10 @@ from shared.messaging.schema import PROVIDER_SETTING
 PLATFORM = ProviderId("-")
 """Stands for no provider at all: what an operator does before or beside any tenant."""
 
+# A plan kept from when a table was empty is kept while it grows by thousands of rows a second, until statistics are
+# taken again; and no kept plan knows how long the array of a set-based statement is.
+PLAN_EVERY_TIME = {"plan_cache_mode": "force_custom_plan"}
+
 _MIGRATION_LOCK = 7_201_853_001
 
 
@@ -33,7 +37,10 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=30,
-            connect_args={"server_settings": {"jit": "off", "TimeZone": "UTC"}, "command_timeout": 60},
+            connect_args={
+                "server_settings": {"jit": "off", "TimeZone": "UTC"} | PLAN_EVERY_TIME,
+                "command_timeout": 60,
+            },
         )
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
         self.announced = asyncio.Event()

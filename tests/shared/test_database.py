@@ -39,6 +39,17 @@ async def test_the_provider_is_forgotten_when_the_connection_goes_back_to_the_po
         assert (await tx.execute(COUNT)).scalar_one() == 0
 
 
+async def test_no_plan_outlives_the_data_it_was_made_for(machinery: Database) -> None:
+    find = text("SELECT 1 FROM outbox WHERE id = :id")
+    for number in range(10):
+        async with machinery.begin() as tx:
+            await tx.execute(find, {"id": number})
+    async with machinery.begin() as tx:
+        ours = "statement LIKE 'SELECT 1 FROM outbox%'"
+        kept = f"SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE {ours}"  # noqa: S608
+        assert tuple((await tx.execute(text(kept))).one()) == (0, 10)
+
+
 async def test_an_error_in_the_block_undoes_everything(machinery: Database) -> None:
     with pytest.raises(ZeroDivisionError):
         async with machinery.begin(ACME) as tx:
