@@ -17,7 +17,7 @@ from services.calibration.handlers import SUBSCRIPTIONS, TIMERS
 from services.calibration.settings import CalibrationSettings
 from shared.auth import TokenVerifier
 from shared.contracts.event import Event
-from shared.contracts.ids import ProviderId
+from shared.contracts.ids import CycleId, ProviderId
 from shared.contracts.outcomes import ClassificationPublished, ClassificationRevised
 from shared.contracts.topics import EVENT_TYPES, topic_of
 from shared.database import Database
@@ -29,6 +29,13 @@ from tests.issuer import ServedIssuer, served_issuer
 
 HANDLERS = {subscription.topic.name: subscription.handler for subscription in SUBSCRIPTIONS}
 Json = dict[str, JsonValue]
+TEAM = (
+    scorecard("e-1", "B3", manager="e-m1"),
+    scorecard("e-2", "B1", manager="e-m1"),
+    scorecard("e-3", "B3", manager="e-m2", unit="u-2"),
+    scorecard("e-4", None, manager="e-m2", unit="u-2"),
+    scorecard("e-m1", "B2", manager="e-dir"),
+)
 WORDS = "said in so many words"
 RATIONALE: Json = {"code": "context-factor", "text": WORDS}
 
@@ -51,7 +58,9 @@ class Person:
     async def get(self, path: str, **headers: str) -> httpx.Response:
         return await self.http.get(path, headers=self.headers | headers)
 
-    async def post(self, path: str, body: JsonValue = None, *, key: str = "", seen: int | None = None) -> httpx.Response:
+    async def post(
+        self, path: str, body: JsonValue = None, *, key: str = "", seen: int | None = None
+    ) -> httpx.Response:
         extra = {"idempotency-key": key} if key else {}
         if seen is not None:
             extra["if-match"] = f'"{seen}"'
@@ -84,7 +93,9 @@ class House:
     http: httpx.AsyncClient
     issuer: ServedIssuer
 
-    def person(self, *roles: str, employee: str | None = None, subject: str | None = None, provider: str = ACME) -> Person:
+    def person(
+        self, *roles: str, employee: str | None = None, subject: str | None = None, provider: str = ACME
+    ) -> Person:
         token = self.issuer.token(
             provider=provider,
             roles=roles,
@@ -136,6 +147,12 @@ class House:
     async def frozen(self, *cards: Event) -> None:
         """A frozen cycle with these scorecards, known here completely."""
         await self.told(cycle(scorecards=len(cards)), *cards)
+
+    async def frozen_again(self, name: str) -> None:
+        """The team's scorecards in another cycle, calibrated in a session of the same name."""
+        cards = [card.model_copy(update={"cycle": CycleId(name)}) for card in TEAM]
+        await self.told(cycle(len(cards), cycle=name), *cards)
+        await self.opened(name, cycle=name)
 
     async def prepared(self, session: str = "s-1", **fields: JsonValue) -> None:
         body: Json = {
@@ -201,14 +218,6 @@ async def team(house: House) -> House:
         employee("e-m1", manager="e-dir"),
         employee("e-m2", manager="e-dir"),
     )
-    await house.frozen(
-        scorecard("e-1", "B3", manager="e-m1"),
-        scorecard("e-2", "B1", manager="e-m1"),
-        scorecard("e-3", "B3", manager="e-m2", unit="u-2"),
-        scorecard("e-4", None, manager="e-m2", unit="u-2"),
-        scorecard("e-m1", "B2", manager="e-dir"),
-    )
+    await house.frozen(*TEAM)
     await house.opened()
     return house
-
-

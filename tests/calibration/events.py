@@ -96,9 +96,7 @@ def assignment(
     )
 
 
-def employee(
-    employee: str, *assignments: Assignment, manager: str | None = None, version: int = 1
-) -> EmployeeChanged:
+def employee(employee: str, *assignments: Assignment, manager: str | None = None, version: int = 1) -> EmployeeChanged:
     return EmployeeChanged(
         provider=ACME,
         employee=EmployeeId(employee),

@@ -36,12 +36,11 @@ async def test_a_prepared_session_says_what_it_was_given(house: House) -> None:
         ({"deadline": NOW.isoformat()}, "/deadline"),
         ({"deadline": "2026-05-01T10:00:00"}, "/deadline"),
         ({"deadline": "9999-12-31T23:59:59-12:00"}, "/deadline"),
-        ({"name": "a\x00b"}, "/name"),
         ({"name": "  "}, "/name"),
         ({"facilitator": None}, "/facilitator"),
         ({"participants": ["no spaces here"]}, "/participants/0"),
         ({"scope": {"units": "u-1"}}, "/scope/units"),
-        ({"scope": {"grades": ["g\x001"]}}, "/scope/grades/0"),
+        ({"scope": {"grades": [""]}}, "/scope/grades/0"),
         ({"id": "a/b"}, "/id"),
         ({"colour": "red"}, "/colour"),
     ],
@@ -73,7 +72,9 @@ async def test_a_session_opens_only_when_the_copy_is_complete(house: House) -> N
     await house.told(cycle(3))
     assert await opening() == "2 of the cycle's 3 scorecards are missing"
     # Late and accepted versions of people who were not scored at the freeze are none of those it counted.
-    await house.told(scorecard("e-2", "B3", 4, ScorecardStatus.LATE), scorecard("e-9", "B1", 4, ScorecardStatus.ACCEPTED))
+    await house.told(
+        scorecard("e-2", "B3", 4, ScorecardStatus.LATE), scorecard("e-9", "B1", 4, ScorecardStatus.ACCEPTED)
+    )
     assert await opening() == "2 of the cycle's 3 scorecards are missing"
     await house.told(scorecard("e-2", "B3", 2), scorecard("e-3", "B2"), scorecard("e-3", "B2"))
     assert await opening() == "open"
@@ -128,7 +129,10 @@ async def test_a_cancelled_session_gives_its_subjects_free_and_keeps_what_was_de
     await team.opened("s-2")
     assert (await team.facilitator.confirm("e-1", session="s-2")).status_code == 200
     assert (await team.facilitator.confirm("e-1", seen=2)).status_code == 409
-    assert await team.rows("SELECT session, act FROM decisions ORDER BY session") == [("s-1", "change"), ("s-2", "confirm")]
+    assert await team.rows("SELECT session, act FROM decisions ORDER BY session") == [
+        ("s-1", "change"),
+        ("s-2", "confirm"),
+    ]
 
 
 async def test_sessions_opened_at_once_share_nobody(house: House) -> None:
@@ -196,7 +200,8 @@ async def test_a_prepared_session_whose_deadline_has_passed_needs_a_new_one_firs
 
 async def test_reopening_needs_the_role_a_reason_and_a_deadline_ahead(team: House) -> None:
     await team.admin.post("/sessions/s-1/lock")
-    path, body = "/sessions/s-1/reopen", {"reason": WORDS, "deadline": LATER}
+    path = "/sessions/s-1/reopen"
+    body: Json = {"reason": WORDS, "deadline": LATER}
     assert (await team.facilitator.post(path, body)).status_code == 403
     assert (await team.admin.post(path, {"deadline": LATER})).status_code == 422
     assert (await team.admin.post(path, body | {"reason": "          x"})).status_code == 422

@@ -10,16 +10,13 @@ from pydantic.functional_validators import AfterValidator
 from services.calibration.model import Rationale, RationaleCode
 from shared.contracts.ids import IDENTIFIER, Band, CycleId, EmployeeId, SessionId, UnitId
 
-# PostgreSQL's text cannot hold a NUL.
-_STORABLE = r"^[^\x00]*$"
-
 Session = Annotated[SessionId, IDENTIFIER]
 Cycle = Annotated[CycleId, IDENTIFIER]
 Employee = Annotated[EmployeeId, IDENTIFIER]
 Unit = Annotated[UnitId, IDENTIFIER]
-BandName = Annotated[Band, StringConstraints(min_length=1, max_length=64, pattern=_STORABLE)]
-Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=_STORABLE)]
-Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10, max_length=2000, pattern=_STORABLE)]
+BandName = Annotated[Band, StringConstraints(min_length=1, max_length=64)]
+Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10, max_length=2000)]
 
 
 def _sane(value: AwareDatetime) -> AwareDatetime:
