@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -23,6 +24,7 @@ from shared.contracts.scoring import ScorecardComputed
 from shared.contracts.topics import EVENT_TYPES, topic_of
 from shared.database import Database
 from shared.messaging.envelope import Batch, Delivery
+from shared.messaging.subscriptions import DueTimers
 from shared.messaging.timers import run_due
 from shared.process import build_app
 from tests.issuer import ServedIssuer
@@ -95,6 +97,11 @@ class House:
                 return
         raise AssertionError("the timers never come to rest")
 
+    async def rescored(self, *employees: str) -> None:
+        """What the timer of these people does, at once and whether or not it is due."""
+        async with self.database.begin(ACME) as tx:
+            await TIMERS[0].handler(tx, DueTimers(ACME, employees, self.clock()))
+
     async def rows(self, query: str, provider: ProviderId = ACME) -> list[tuple[object, ...]]:
         async with self.database.begin(provider) as tx:
             return [tuple(row) for row in await tx.execute(text(query))]
@@ -125,26 +132,39 @@ class House:
         assert answer.status_code == 202, answer.text
 
 
-@pytest.fixture
-def urls(clone_database: Callable[[str], DatabaseUrls]) -> DatabaseUrls:
-    return clone_database("scoring")
+Houses = Callable[[], Awaitable[House]]
 
 
 @pytest.fixture
-async def house(urls: DatabaseUrls, issuer: ServedIssuer) -> AsyncIterator[House]:
-    settings = ScoringSettings(database_url=SecretStr(urls.app), kafka_bootstrap="127.0.0.1:1", oidc_issuer=issuer.url)
-    clock = Clock()
-    database = Database(settings.database_url)
-    verifier = TokenVerifier(issuer.url, "plumbline", clock)
-    app = build_app(SERVICE, settings, database, verifier, clock)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://scoring.test/v1") as http:
-        yield House(database, clock, http, issuer)
-    await verifier.close()
-    await database.close()
+async def houses(clone_database: Callable[[str], DatabaseUrls], issuer: ServedIssuer) -> AsyncIterator[Houses]:
+    """Makes services, each on a database of its own."""
+    async with AsyncExitStack() as stack:
+
+        async def make() -> House:
+            settings = ScoringSettings(
+                database_url=SecretStr(clone_database("scoring").app),
+                kafka_bootstrap="127.0.0.1:1",
+                oidc_issuer=issuer.url,
+            )
+            clock = Clock()
+            database = Database(settings.database_url)
+            stack.push_async_callback(database.close)
+            verifier = TokenVerifier(issuer.url, "plumbline", clock)
+            stack.push_async_callback(verifier.close)
+            app = build_app(SERVICE, settings, database, verifier, clock)
+            http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://scoring.test/v1")
+            await stack.enter_async_context(http)
+            return House(database, clock, http, issuer)
+
+        yield make
 
 
 @pytest.fixture
-async def team(house: House) -> House:
+async def house(houses: Houses) -> House:
+    return await houses()
+
+
+async def settle_in(house: House) -> House:
     """Two agents of one manager under a director; handle time and satisfaction, half each; the quarter is open."""
     await house.told(
         metric("aht", lower=True),
@@ -157,3 +177,8 @@ async def team(house: House) -> House:
     await house.opened()
     await house.settled()
     return house
+
+
+@pytest.fixture
+async def team(house: House) -> House:
+    return await settle_in(house)

@@ -36,9 +36,11 @@ async def add_facts(tx: AsyncSession, provider: ProviderId, events: Sequence[Kpi
     active = await cycles.hold_calendar(tx, provider)
     # Before the people are locked: this waits for their scoring at work, which may wait for their locks.
     await timers.schedule(tx, RESCORE, provider, _touched(added, active), due_at)
-    numbers = await facts.reserve(tx, provider, [fact.employee for fact in added])
-    known = await facts.known(tx, provider, added)
-    new = await facts.insert(tx, provider, added, numbers, [event.recorded_at for event in distinct])
+    revised = {fact.employee for fact in added if fact.revision}
+    reserved = await facts.reserve(tx, provider, [fact.employee for fact in added], revised)
+    # Where nothing was ever revised, what is new has no predecessor to take back.
+    known = await facts.known(tx, provider, [fact for fact in added if fact.employee in reserved.revised])
+    new = await facts.insert(tx, provider, added, reserved.numbers, [event.recorded_at for event in distinct])
     await facts.add_to_day_sums(tx, provider, deltas(known, [fact for fact in added if fact.event in new]))
 
 
@@ -62,8 +64,8 @@ async def add_ratings(
     active = {cycle.cycle for cycle in await cycles.hold_calendar(tx, provider)}
     touched = (rating.employee for rating in ratings if rating.cycle in active)
     await timers.schedule(tx, RESCORE, provider, touched, due_at)
-    numbers = await facts.reserve(tx, provider, [rating.employee for rating in ratings])
-    await facts.insert_ratings(tx, provider, ratings, numbers)
+    reserved = await facts.reserve(tx, provider, [rating.employee for rating in ratings])
+    await facts.insert_ratings(tx, provider, ratings, reserved.numbers)
 
 
 async def seal(tx: AsyncSession, provider: ProviderId, markers: Sequence[IntakeSealed], *, now: datetime) -> None:
@@ -98,9 +100,8 @@ def _fact(event: KpiEvent) -> Fact:
 
 def _require_size(pointer: str, value: Decimal) -> None:
     """Sums are kept to the last digit, and a few characters of exponent could make them arbitrarily long."""
-    _, digits, exponent = value.as_tuple()
-    if not isinstance(exponent, int) or abs(exponent) > _MAX_DIGITS or len(digits) > _MAX_DIGITS:
-        found = FieldProblem(pointer, "too-many-digits", f"at most {_MAX_DIGITS} digits and an exponent as small")
+    if abs(value.adjusted()) > _MAX_DIGITS or len(str(value)) > 2 * _MAX_DIGITS:
+        found = FieldProblem(pointer, "too-many-digits", f"at most {_MAX_DIGITS} digits before or after the point")
         raise RuleViolation("a value of this size cannot be summed", code="too-many-digits", problems=[found])
 
 

@@ -16,7 +16,7 @@ from services.scoring.rules import bands, curves, gates
 from services.scoring.rules.measuring import measure, state_of, sufficient
 from services.scoring.rules.rounding import rounded
 from services.scoring.rules.templates import feedback_rule
-from services.scoring.rules.weighting import renormalised
+from services.scoring.rules.weighting import coverage, renormalised
 
 _COUNTS = frozenset({PartState.VALID, PartState.ZERO})
 _HUNDRED = 100
@@ -104,13 +104,14 @@ def _score_segment(segment: Segment, sums: Mapping[Source, Sums]) -> _Scored:
         result = _result(segment, None, Fraction(0), Unrated.NO_TEMPLATE, ())
         return _Scored(segment, result, None, Fraction(0), {})
     measured = [_measure_part(part, version, sums.get((part.kind, part.source))) for part in version.parts]
-    declared = [Fraction(part.weight) for part in version.parts]
-    valid = [part.state in _COUNTS for part, _ in measured]
-    coverage = sum((weight for weight, counts in zip(declared, valid, strict=True) if counts), Fraction(0)) / sum(
-        declared
-    )
+    declared = tuple(part.weight for part in version.parts)
+    valid = tuple(part.state in _COUNTS for part, _ in measured)
+    covered = coverage(declared, valid)
     attainments = {part.part: attained for part, attained in measured if attained is not None}
-    applied, unrated = _applied_weights(version, [part for part, _ in measured], declared, valid, coverage)
+    applied, unrated = None, _why_unrated(version, [part.state for part, _ in measured], covered)
+    if unrated is None:
+        applied = renormalised(declared, valid, version.weight_maximum)
+        unrated = Unrated.WEIGHT_LIMIT if applied is None else None
     score = None
     parts = [part for part, _ in measured]
     if applied is not None:
@@ -118,22 +119,13 @@ def _score_segment(segment: Segment, sums: Mapping[Source, Sums]) -> _Scored:
             (share * attainments[part.part] for share, part in zip(applied, parts, strict=True) if share), Fraction(0)
         )
         parts = [_weighed(part, share) for part, share in zip(parts, applied, strict=True)]
-    return _Scored(segment, _result(segment, score, coverage, unrated, parts), score, coverage, attainments)
+    return _Scored(segment, _result(segment, score, covered, unrated, parts), score, covered, attainments)
 
 
-def _applied_weights(
-    version: TemplateVersion,
-    parts: Sequence[PartResult],
-    declared: Sequence[Fraction],
-    valid: Sequence[bool],
-    coverage: Fraction,
-) -> tuple[list[Fraction] | None, Unrated | None]:
-    if any(part.state is PartState.HELD for part in parts):
-        return None, Unrated.HELD
-    if coverage < Fraction(version.coverage_minimum) or not any(valid):
-        return None, Unrated.COVERAGE
-    applied = renormalised(declared, valid, Fraction(version.weight_maximum))
-    return applied, None if applied is not None else Unrated.WEIGHT_LIMIT
+def _why_unrated(version: TemplateVersion, states: Sequence[PartState], covered: Fraction) -> Unrated | None:
+    if PartState.HELD in states:
+        return Unrated.HELD
+    return Unrated.COVERAGE if covered < Fraction(version.coverage_minimum) or not covered else None
 
 
 def _measure_part(part: Part, version: TemplateVersion, sums: Sums | None) -> tuple[PartResult, Fraction | None]:
@@ -176,7 +168,7 @@ def _weighed(part: PartResult, share: Fraction) -> PartResult:
 def _result(
     segment: Segment,
     score: Fraction | None,
-    coverage: Fraction,
+    covered: Fraction,
     unrated: Unrated | None,
     parts: Sequence[PartResult],
 ) -> SegmentResult:
@@ -191,7 +183,7 @@ def _result(
         template=segment.version.template if segment.version else None,
         template_version=segment.version.version if segment.version else None,
         score=None if score is None else rounded(score),
-        coverage=rounded(coverage),
+        coverage=rounded(covered),
         unrated=unrated,
         parts=tuple(parts),
     )

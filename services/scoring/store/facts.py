@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -17,12 +18,14 @@ from services.scoring.model.templates import PartKind
 from shared.contracts.ids import ProviderId
 
 _RESERVE = text("""
-    INSERT INTO employee_heads AS head (provider_id, employee, sequence)
-    SELECT :provider, employee, wanted
-    FROM unnest(CAST(:employees AS text[]), CAST(:wanted AS bigint[])) AS new (employee, wanted)
+    INSERT INTO employee_heads AS head (provider_id, employee, sequence, revised)
+    SELECT :provider, employee, wanted, revised
+    FROM unnest(CAST(:employees AS text[]), CAST(:wanted AS bigint[]), CAST(:revised AS boolean[]))
+         AS new (employee, wanted, revised)
     ORDER BY employee
-    ON CONFLICT (provider_id, employee) DO UPDATE SET sequence = head.sequence + excluded.sequence
-    RETURNING employee, sequence
+    ON CONFLICT (provider_id, employee) DO UPDATE
+    SET sequence = head.sequence + excluded.sequence, revised = head.revised OR excluded.revised
+    RETURNING employee, sequence, revised
 """)
 _LOCK = text("""
     SELECT employee, sequence FROM employee_heads
@@ -100,22 +103,37 @@ class Rating:
     submitted_at: datetime
 
 
-async def reserve(tx: AsyncSession, provider: ProviderId, employees: Sequence[str]) -> list[int]:
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """A number per entry, and the people of whom some event has more than one revision."""
+
+    numbers: list[int]
+    revised: frozenset[str]
+
+
+async def reserve(
+    tx: AsyncSession, provider: ProviderId, employees: Sequence[str], revised: AbstractSet[str] = frozenset()
+) -> Reserved:
     """Lock the person of each entry and give each entry that person's next number, in the order of the entries.
 
-    Numbers of entries that turn out to be known already are left unused.
+    `revised` are people whose events are being corrected or voided. Numbers of entries that turn out to be known
+    already are left unused.
     """
     wanted = Counter(employees)
     names = sorted(wanted)
-    rows = await tx.execute(
-        _RESERVE, {"provider": provider, "employees": names, "wanted": [wanted[name] for name in names]}
-    )
+    values = {
+        "provider": provider,
+        "employees": names,
+        "wanted": [wanted[name] for name in names],
+        "revised": [name in revised for name in names],
+    }
+    rows = (await tx.execute(_RESERVE, values)).all()
     following = {row.employee: row.sequence - wanted[row.employee] for row in rows}
     numbers: list[int] = []
     for employee in employees:
         following[employee] += 1
         numbers.append(following[employee])
-    return numbers
+    return Reserved(numbers, frozenset(row.employee for row in rows if row.revised))
 
 
 async def lock_heads(tx: AsyncSession, provider: ProviderId, employees: Sequence[str]) -> dict[str, int]:
@@ -126,6 +144,8 @@ async def lock_heads(tx: AsyncSession, provider: ProviderId, employees: Sequence
 
 async def known(tx: AsyncSession, provider: ProviderId, facts: Sequence[Fact]) -> list[Fact]:
     """Everything stored so far about the events that `facts` are about."""
+    if not facts:
+        return []
     values = {
         "provider": provider,
         "roots": sorted({fact.root for fact in facts}),

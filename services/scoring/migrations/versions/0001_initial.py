@@ -21,10 +21,12 @@ CREATE TABLE metrics (
 );
 
 -- One row per person ever heard of. Its lock orders facts, workforce changes and scores of that person.
+-- revised: whether any event of this person was corrected or voided, so that all others need not be looked up.
 CREATE TABLE employee_heads (
     provider_id       text NOT NULL,
     employee          text NOT NULL,
     sequence          bigint NOT NULL DEFAULT 0,
+    revised           boolean NOT NULL DEFAULT false,
     workforce_version integer NOT NULL DEFAULT 0,
     PRIMARY KEY (provider_id, employee)
 ) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02);
