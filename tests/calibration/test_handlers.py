@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+from collections.abc import Awaitable
 from datetime import date, timedelta
 
+import httpx
 import pytest
 
 from shared.contracts.event import Event
 from shared.contracts.ids import ProviderId
 from shared.contracts.kpi import FeedbackCategory, IntakeSealed
 from shared.contracts.scoring import CycleState, ScorecardStatus
-from tests.calibration.conftest import House
+from shared.messaging.envelope import Batch, Delivery
+from tests.calibration.conftest import HANDLERS, House
 from tests.calibration.events import ACME, CYCLE, LAST_DAY, NOW, assignment, cycle, employee, rating, scorecard
 
 COPIES = ("employees", "superiors", "cycles", "scorecards", "late_scorecards", "manager_ratings")
@@ -155,3 +159,41 @@ async def test_a_batch_takes_the_same_statements_whatever_its_size(house: House)
         return len(counted)
 
     assert await statements(2, 1) == await statements(300, 2)
+
+
+async def crossing(house: House, arriving: Event, request: Awaitable[httpx.Response]) -> httpx.Response:
+    """The answer of `request`, asked while the batch that stores `arriving` is done but not committed."""
+    delivery = Delivery(arriving, "event-0", 0, None)
+    async with house.database.begin(ACME) as tx:
+        await HANDLERS["scorecards"](tx, Batch(ACME, (delivery,), house.clock(), lag=0))
+        asked = asyncio.ensure_future(request)
+        await asyncio.wait([asked], timeout=0.5)
+        assert not asked.done()
+    return await asked
+
+
+async def test_a_scorecard_that_is_being_stored_while_a_session_opens_is_its_subjects(house: House) -> None:
+    await house.frozen(scorecard("e-1", "B3"))
+    await house.prepared()
+    newer = scorecard("e-1", "B4", 2, ScorecardStatus.ACCEPTED)
+    opened = await crossing(house, newer, house.admin.post("/sessions/s-1/open"))
+    assert opened.status_code == 200
+    assert await house.rows("SELECT scorecard_version, proposed_band FROM subjects") == [(2, "B4")]
+
+
+async def test_a_scorecard_that_is_being_stored_while_its_session_is_published_is_paid(team: House) -> None:
+    for subject in ("e-1", "e-2", "e-3", "e-4", "e-m1"):
+        await team.facilitator.confirm(subject)
+    await team.admin.post("/sessions/s-1/lock")
+    newer = scorecard("e-1", "B3", 2, ScorecardStatus.ACCEPTED)
+    published = await crossing(team, newer, team.admin.post("/sessions/s-1/publish", key="k"))
+    assert published.status_code == 200
+    paid = await team.rows("SELECT scorecard_version FROM classifications WHERE employee = 'e-1'")
+    assert paid == [(2,)]
+    assert await team.rows("SELECT number FROM revisions") == []
+
+
+async def test_a_scorecard_and_a_decision_on_the_same_person_wait_for_each_other(team: House) -> None:
+    newer = scorecard("e-1", "B4", 2, ScorecardStatus.ACCEPTED)
+    answer = await crossing(team, newer, team.facilitator.confirm("e-1"))
+    assert answer.status_code == 412

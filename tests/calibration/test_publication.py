@@ -8,7 +8,10 @@ from decimal import Decimal
 
 import pytest
 from pydantic import JsonValue
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
 
+from deploy.local.databases import DatabaseUrls
 from shared.contracts.outcomes import ClassificationPublished
 from shared.contracts.scoring import ScorecardStatus
 from tests.calibration.conftest import WORDS, House
@@ -215,3 +218,26 @@ async def test_thousands_are_published_by_a_handful_of_statements(house: House) 
     done = await house.published()
     assert done.json()["published"] == 3000
     assert len(await house.announced()) == 3000
+
+
+async def test_a_commit_that_fails_answers_an_error_and_leaves_nothing(team: House, urls: DatabaseUrls) -> None:
+    await decided(team)
+    await team.admin.post("/sessions/s-1/lock")
+    owner = create_async_engine(urls.owner)
+    async with owner.begin() as connection:
+        await connection.execute(
+            text("""
+            CREATE CONSTRAINT TRIGGER failing_commit AFTER INSERT ON classifications
+                DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse_change()
+            """)
+        )
+    failed = await team.admin.post("/sessions/s-1/publish", key="k")
+    assert failed.status_code == 500
+    assert await team.announced() == []
+    assert (await team.admin.get("/sessions/s-1")).json()["state"] == "locked"
+
+    async with owner.begin() as connection:
+        await connection.execute(text("DROP TRIGGER failing_commit ON classifications"))
+    await owner.dispose()
+    assert (await team.admin.post("/sessions/s-1/publish", key="k")).status_code == 200
+    assert len(await team.announced()) == 5
