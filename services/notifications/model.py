@@ -109,6 +109,8 @@ class Endpoint:
     description: str
     enabled: bool
     disabled_reason: str | None
+    paused_until: datetime | None
+    """It did not answer: until then what goes to it is held back, so that others need not wait behind it."""
     version: int
 
 
@@ -158,6 +160,8 @@ class Verdict(StrEnum):
     RETRY = "retry"
     NEVER = "never"
     """Trying again cannot help."""
+    NOT_TRIED = "not-tried"
+    """The round ended, or its endpoint was found silent, before this one's turn came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +172,10 @@ class Outcome:
     verdict: Verdict
     error: str | None = None
     retry_after: timedelta | None = None
-    gone: EndpointId | None = None
+    endpoint: EndpointId | None = None
+    silent: bool = False
+    """There was no answer at all: whatever else goes to the same endpoint would wait as long for nothing."""
+    gone: bool = False
     """The endpoint said that it exists no more."""
 
 

@@ -12,12 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.notifications.app import mail_loop
 from services.notifications.channels.mail import Mailer
+from services.notifications.channels.webhooks import CONCURRENCY
 from services.notifications.commands import deliveries as commands
-from services.notifications.commands.deliveries import LEASE, Round, claim_mail
+from services.notifications.commands.deliveries import Round, claim_mail
 from services.notifications.handlers.deliveries import DeliveryLoop
 from services.notifications.handlers.topics import on_awards, on_classifications
 from services.notifications.model import Channel, Letter, Message, Outcome, Verdict
-from services.notifications.rules.retries import DELAYS
+from services.notifications.rules.retries import DELAYS, LEASE
 from tests.notifications import events
 from tests.notifications.conftest import ACME, House, Mailbox, Receiver
 
@@ -288,3 +289,69 @@ async def test_a_batch_whose_commit_fails_leaves_neither_notice_nor_delivery(hou
     assert await house.inbox("e-1") == []
     assert await house.deliveries() == []
     assert await queued(house) == 0
+
+
+async def test_an_endpoint_that_is_silent_is_paused_and_holds_up_nobody_else(house: House, receiver: Receiver) -> None:
+    """Nobody listens on port 1: the first attempts find out, all others are spared."""
+    silent = await house.endpoint("http://127.0.0.1:1/", "award-decided")
+    people = [f"e-{number}" for number in range(60)]
+    await house.told(on_awards, *(events.decided(employee) for employee in people))
+    await house.deliver()
+    first = await house.deliveries(limit="100")
+    tried = [row for row in first if row["attempts"]]
+    assert 1 <= len(tried) <= CONCURRENCY, "the others were not tried, and no attempt is counted"
+    assert {row["state"] for row in first if not row["attempts"]} == {"pending"}
+    (endpoint,) = await house.get("/webhook-endpoints", "operator")
+    assert endpoint["paused_until"] == "2026-07-01T09:00:05Z"
+
+    await house.endpoint(receiver.url, "classification-published")
+    await house.told(on_classifications, events.published("e-1"))
+    await house.deliver()
+    assert len(receiver.hooks) == 1
+    held = await house.deliveries(endpoint=silent["id"], state="failed", limit="100")
+    assert len(held) == 60
+    assert {row["next_at"] for row in held} == {"2026-07-01T09:00:05Z"}
+
+    admin = {**house.headers("hr_admin"), "if-match": '"1"'}
+    changed = await house.http.patch(f"/webhook-endpoints/{silent['id']}", json={"url": receiver.url}, headers=admin)
+    assert changed.json()["paused_until"] is None
+    house.clock.forward(seconds=5)
+    await house.deliver()
+    assert len(await house.deliveries(endpoint=silent["id"], state="delivered", limit="100")) == 60
+
+
+async def test_what_goes_to_an_endpoint_that_stays_silent_ends_dead_and_by_hand_is_tried_at_once(
+    house: House,
+) -> None:
+    made = await house.endpoint("http://127.0.0.1:1/", "award-decided")
+    await house.told(on_awards, *(events.decided(f"e-{number}") for number in range(20)))
+    for _ in range(len(DELAYS) + 2):
+        await house.deliver()
+        await house.deliver()
+        house.clock.forward(seconds=DELAYS[-1].total_seconds())
+    dead = await house.deliveries(endpoint=made["id"], state="dead")
+    assert len(dead) == 20
+    assert await queued(house) == 0
+
+    again = {**house.headers("hr_admin"), "idempotency-key": "again"}
+    assert (await house.http.post(f"/deliveries/{dead[0]['id']}/retry", headers=again)).status_code == 202
+    await house.deliver()
+    (row,) = await house.deliveries(endpoint=made["id"], state="failed")
+    assert row["attempts"] == int(str(dead[0]["attempts"])) + 1
+
+
+async def test_one_answer_ends_the_strikes_of_an_endpoint(house: House, receiver: Receiver) -> None:
+    async def strikes() -> int:
+        async with house.database.begin(ACME) as tx:
+            return int(await tx.scalar(text("SELECT strikes FROM webhook_endpoints")) or 0)
+
+    await house.endpoint(receiver.url, "award-decided")
+    await house.told(on_awards, events.decided("e-1"))
+    receiver.answers = [b""]  # it hangs up
+    await house.deliver()
+    (row,) = await house.deliveries()
+    assert (row["last_error"], await strikes()) == ("connection-failed", 1)
+    receiver.answers = [DOWN]
+    house.clock.forward(seconds=5)
+    await house.deliver()
+    assert await strikes() == 0

@@ -54,6 +54,7 @@ class EndpointOut(BaseModel):
     description: str
     enabled: bool
     disabled_reason: str | None
+    paused_until: datetime | None
     version: int
 
     @classmethod
@@ -147,7 +148,7 @@ def _check(url: str, app: Wiring) -> None:
         raise RuleViolation("this URL cannot take webhooks", problems=[FieldProblem("/url", "refused", objection)])
 
 
-def _fields(endpoint: Endpoint) -> dict[str, UUID | str | list[Kind] | bool | int | None]:
+def _fields(endpoint: Endpoint) -> dict[str, UUID | str | list[Kind] | datetime | bool | int | None]:
     return {
         "id": endpoint.id,
         "url": endpoint.url,
@@ -155,5 +156,6 @@ def _fields(endpoint: Endpoint) -> dict[str, UUID | str | list[Kind] | bool | in
         "description": endpoint.description,
         "enabled": endpoint.enabled,
         "disabled_reason": endpoint.disabled_reason,
+        "paused_until": endpoint.paused_until,
         "version": endpoint.version,
     }

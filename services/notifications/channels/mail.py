@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from services.notifications.model import Letter, Outcome, Verdict
 from services.notifications.rules import wording
+from services.notifications.rules.retries import ROUND
 from services.notifications.settings import NotificationsSettings
 from shared.clock import Clock
 
@@ -67,15 +68,21 @@ class Mailer:
         return message
 
     async def send(self, letters: Sequence[Letter]) -> list[Outcome]:
+        """Hand each over, until the round's time is over."""
+        deadline = asyncio.get_running_loop().time() + ROUND.total_seconds()
         lanes = [letters[start::CONNECTIONS] for start in range(min(CONNECTIONS, len(letters)))]
-        return [outcome for lane in await asyncio.gather(*map(self._lane, lanes)) for outcome in lane]
+        sent = await asyncio.gather(*(self._lane(lane, deadline) for lane in lanes))
+        return [outcome for lane in sent for outcome in lane]
 
-    async def _lane(self, letters: Sequence[Letter]) -> list[Outcome]:
+    async def _lane(self, letters: Sequence[Letter], deadline: float) -> list[Outcome]:
         """One connection for all letters; a broken one is made again, and where it cannot be, the rest must wait."""
         smtp = self._connection()
         outcomes: list[Outcome] = []
         unreachable: str | None = None
         for letter in letters:
+            if asyncio.get_running_loop().time() >= deadline:
+                outcomes.append(Outcome(letter.claim, Verdict.NOT_TRIED))
+                continue
             if unreachable is None and not smtp.is_connected:
                 smtp = self._connection()
                 unreachable = await _connect(smtp)

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import httpx
 
-from services.notifications.model import Message, Outcome, Verdict
+from services.notifications.model import EndpointId, Message, Outcome, Verdict
 from services.notifications.rules.addresses import is_public, url_objection
-from services.notifications.rules.retries import parse_retry_after
+from services.notifications.rules.retries import ROUND, parse_retry_after
 from services.notifications.rules.webhooks import body_of, headers_of
 from shared.clock import Clock
 
@@ -95,18 +95,24 @@ class WebhookSender:
         )
 
     async def send(self, messages: Sequence[Message]) -> list[Outcome]:
-        return list(await asyncio.gather(*map(self._send, messages)))
+        """Attempt each, until the round's time is over; an endpoint that is silent is not asked again in it."""
+        silent: set[EndpointId] = set()
+        deadline = asyncio.get_running_loop().time() + ROUND.total_seconds()
+        return list(await asyncio.gather(*(self._send(message, silent, deadline) for message in messages)))
 
     async def close(self) -> None:
         await self._http.aclose()
 
-    async def _send(self, message: Message) -> Outcome:
+    async def _send(self, message: Message, silent: set[EndpointId], deadline: float) -> Outcome:
         async with self._slots:
+            if message.endpoint in silent or asyncio.get_running_loop().time() >= deadline:
+                return Outcome(message.claim, Verdict.NOT_TRIED, endpoint=message.endpoint)
             try:
                 async with asyncio.timeout(TOTAL_SECONDS):
                     return await self._attempt(message)
             except (AddressRefused, httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
-                return Outcome(message.claim, Verdict.RETRY, _code_of(error))
+                silent.add(message.endpoint)
+                return Outcome(message.claim, Verdict.RETRY, _code_of(error), endpoint=message.endpoint, silent=True)
 
     async def _attempt(self, message: Message) -> Outcome:
         if url_objection(message.url, allow_private=self._allow_private):
@@ -117,13 +123,15 @@ class WebhookSender:
         ) as answer:
             await _read_some(answer)
         if answer.is_success:
-            return Outcome(message.claim, Verdict.DELIVERED)
+            return Outcome(message.claim, Verdict.DELIVERED, endpoint=message.endpoint)
+        gone = answer.status_code == _GONE
         return Outcome(
             message.claim,
-            Verdict.NEVER if answer.status_code == _GONE else Verdict.RETRY,
+            Verdict.NEVER if gone else Verdict.RETRY,
             f"http-{answer.status_code}",
             parse_retry_after(answer.headers.get("retry-after"), now),
-            message.endpoint if answer.status_code == _GONE else None,
+            message.endpoint,
+            gone=gone,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Generic, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -20,17 +20,15 @@ from services.notifications.model import (
     State,
     Verdict,
 )
-from services.notifications.rules.retries import settle
-from services.notifications.store import deliveries, endpoints, queue
-from services.notifications.store.deliveries import DeliveryRow, Refused
+from services.notifications.rules.retries import DELAYS, LEASE, pause_after, settle
+from services.notifications.store import attempts, deliveries, endpoints, queue
+from services.notifications.store.attempts import Refused
+from services.notifications.store.deliveries import DeliveryRow
 from shared import audit
 from shared.contracts.ids import ProviderId
 from shared.database import enter_provider
 from shared.errors import Conflict, NotFound
 from shared.messaging import timers
-
-LEASE = timedelta(minutes=2)
-"""Longer than any round takes; what a killed process had in hand comes due again after it."""
 
 T = TypeVar("T", Letter, Message)
 
@@ -49,7 +47,7 @@ async def claim_mail(tx: AsyncSession, now: datetime, limit: int) -> Round[Lette
     letters: list[Letter] = []
     for provider, ids in _by_provider(leased).items():
         await enter_provider(tx, provider)
-        taken = await deliveries.take_mail(tx, provider, ids)
+        taken = await attempts.take_mail(tx, provider, ids)
         await _leave_out(tx, Channel.EMAIL, provider, ids, taken, now)
         letters.extend(each for each in taken if isinstance(each, Letter))
     return Round(letters, len(leased), _causes(leased))
@@ -60,23 +58,24 @@ async def claim_webhooks(tx: AsyncSession, now: datetime, limit: int) -> Round[M
     messages: list[Message] = []
     for provider, ids in _by_provider(leased).items():
         await enter_provider(tx, provider)
-        taken = await deliveries.take_webhooks(tx, provider, ids, now)
-        await _leave_out(tx, Channel.WEBHOOK, provider, ids, taken, now)
+        held = await attempts.hold(tx, provider, ids, len(DELAYS), now)
+        await _requeue(tx, Channel.WEBHOOK, provider, held)
+        free = [delivery for delivery in ids if delivery not in held]
+        taken = await attempts.take_webhooks(tx, provider, free, now)
+        await _leave_out(tx, Channel.WEBHOOK, provider, free, taken, now)
         messages.extend(each for each in taken if isinstance(each, Message))
     return Round(messages, len(leased), _causes(leased))
 
 
 async def record(tx: AsyncSession, channel: Channel, outcomes: Sequence[Outcome], now: datetime) -> None:
-    """Settle each attempt, and switch endpoints off that said they are gone."""
+    """Settle each attempt; pause endpoints that are silent, and switch off those that say they are gone."""
     by_provider: dict[ProviderId, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
         by_provider[ProviderId(outcome.claim.provider)].append(outcome)
     for provider in sorted(by_provider):
         await enter_provider(tx, provider)
         await _record(tx, channel, provider, by_provider[provider], now)
-        gone = {outcome.gone for outcome in by_provider[provider] if outcome.gone is not None}
-        if gone:
-            await _disable(tx, provider, gone, now)
+        await _judge_endpoints(tx, provider, by_provider[provider], now)
 
 
 async def retry(tx: AsyncSession, provider: ProviderId, delivery: DeliveryId, *, by: str, now: datetime) -> DeliveryRow:
@@ -87,6 +86,8 @@ async def retry(tx: AsyncSession, provider: ProviderId, delivery: DeliveryId, *,
     if row.state not in (State.FAILED, State.DEAD):
         raise Conflict(f"a delivery that is {row.state} is not tried again", code="not-retryable")
     await deliveries.retry(tx, provider, delivery, now)
+    if row.endpoint is not None:
+        await endpoints.resume(tx, provider, [row.endpoint])
     await timers.schedule(tx, queue.timer_kind(row.channel), provider, [str(delivery)], now)
     again = await deliveries.lock(tx, provider, delivery)
     if again is None:
@@ -117,10 +118,37 @@ async def _record(
         return
     # Rows are locked in the order of their ids, whoever settles them.
     ordered = sorted(outcomes, key=lambda outcome: outcome.claim.delivery)
-    settled = [(outcome.claim, settle(outcome, now)) for outcome in ordered]
-    dues = await deliveries.settle(tx, provider, settled, now)
+    tried = [outcome for outcome in ordered if outcome.verdict is not Verdict.NOT_TRIED]
+    untried = [outcome.claim for outcome in ordered if outcome.verdict is Verdict.NOT_TRIED]
+    if tried:
+        settled = [(outcome.claim, settle(outcome, now)) for outcome in tried]
+        await _requeue(tx, channel, provider, await attempts.settle(tx, provider, settled, now))
+    if untried:
+        await _requeue(tx, channel, provider, await attempts.not_tried(tx, provider, untried, now))
+
+
+async def _requeue(
+    tx: AsyncSession, channel: Channel, provider: ProviderId, dues: Mapping[DeliveryId, datetime | None]
+) -> None:
     await queue.drop(tx, channel, provider, [delivery for delivery, due in dues.items() if due is None])
     await queue.move(tx, channel, provider, {delivery: due for delivery, due in dues.items() if due is not None})
+
+
+async def _judge_endpoints(tx: AsyncSession, provider: ProviderId, outcomes: Sequence[Outcome], now: datetime) -> None:
+    heard: dict[EndpointId, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        if outcome.endpoint is not None and outcome.verdict is not Verdict.NOT_TRIED:
+            heard[outcome.endpoint].append(outcome)
+    silent = {endpoint for endpoint, said in heard.items() if all(outcome.silent for outcome in said)}
+    gone = {endpoint for endpoint, said in heard.items() if any(outcome.gone for outcome in said)}
+    if heard.keys() - silent:
+        await endpoints.resume(tx, provider, heard.keys() - silent)
+    if silent:
+        strikes = await endpoints.lock_strikes(tx, provider, silent)
+        paused = {each: (before + 1, pause_after(before + 1, now)) for each, before in strikes.items()}
+        await endpoints.pause(tx, provider, paused)
+    if gone:
+        await _disable(tx, provider, gone, now)
 
 
 async def _disable(tx: AsyncSession, provider: ProviderId, gone: set[EndpointId], now: datetime) -> None:

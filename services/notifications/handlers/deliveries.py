@@ -23,7 +23,7 @@ from shared.database import Database
 from shared.errors import is_transient
 from shared.messaging.timers import pause
 
-ROUND = 200
+CLAIMED = 200
 """Deliveries of one claim: two transactions for all of them."""
 IDLE_SECONDS = 0.25
 _LONGEST_PAUSE = 15.0
@@ -56,13 +56,13 @@ class DeliveryLoop(Generic[T]):
                 failures += 1
                 claimed = 0
                 _log.warning("deliveries.retry", channel=self.channel, failures=failures, error=type(error).__name__)
-            if claimed < ROUND:
+            if claimed < CLAIMED:
                 await pause(stop, min(IDLE_SECONDS * 2**failures, _LONGEST_PAUSE))
 
     async def round(self) -> int:
-        """Deliver what is due now, at most `ROUND`; how many were claimed."""
+        """Deliver what is due now, at most `CLAIMED`; how many were claimed."""
         async with self.database.begin() as tx:
-            claimed = await self.claim(tx, self.clock(), ROUND)
+            claimed = await self.claim(tx, self.clock(), CLAIMED)
         if claimed.items:
             kind = timer_kind(self.channel)
             attributes: dict[str, str | int] = {telemetry.TIMER_KIND: kind, telemetry.BATCH_SIZE: len(claimed.items)}

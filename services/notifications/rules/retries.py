@@ -18,6 +18,11 @@ DELAYS = (
 )
 LONGEST_WAIT = DELAYS[-1]
 
+ROUND = timedelta(seconds=60)
+"""How long one round begins attempts. What it has not begun by then is left to the next."""
+LEASE = timedelta(minutes=5)
+"""Longer than a round and its last attempts take; what a killed process had in hand comes due again after it."""
+
 
 def settle(outcome: Outcome, now: datetime) -> Settlement:
     """Delivered, due again after the delay for this many failures (or what the other side asked for), or dead."""
@@ -28,6 +33,11 @@ def settle(outcome: Outcome, now: datetime) -> Settlement:
         return Settlement(State.DEAD, failures, None, outcome.error)
     asked = min(outcome.retry_after or timedelta(0), LONGEST_WAIT)
     return Settlement(State.FAILED, failures, now + max(DELAYS[failures - 1], asked), outcome.error)
+
+
+def pause_after(strikes: int, now: datetime) -> datetime:
+    """Until when an endpoint is left alone that has been silent in this many rounds, one after the other."""
+    return now + DELAYS[min(strikes, len(DELAYS)) - 1]
 
 
 def parse_retry_after(header: str | None, now: datetime) -> timedelta | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.notifications.model import Endpoint, EndpointId, Kind
 from shared.contracts.ids import ProviderId
 
-_COLUMNS = "id, url, kinds, description, enabled, disabled_reason, version"
+_COLUMNS = "id, url, kinds, description, enabled, disabled_reason, paused_until, version"
 _ONE = f"SELECT {_COLUMNS} FROM webhook_endpoints WHERE provider_id = :provider AND id = :id AND deleted_at IS NULL"  # noqa: S608
 _READ = text(_ONE)
 _LOCK = text(f"{_ONE} FOR NO KEY UPDATE")
@@ -28,7 +28,7 @@ _INSERT = text(f"""
 _SAVE = text(f"""
     UPDATE webhook_endpoints
     SET url = :url, kinds = :kinds, description = :description, enabled = :enabled, disabled_reason = :reason,
-        version = version + 1
+        strikes = 0, paused_until = NULL, version = version + 1
     WHERE provider_id = :provider AND id = :id RETURNING {_COLUMNS}
 """)  # noqa: S608 - own columns
 _ROTATE = text(f"""
@@ -47,10 +47,35 @@ _DISABLE = text("""
     WHERE provider_id = :provider AND id = ANY(CAST(:ids AS uuid[])) AND enabled RETURNING id
 """)
 
+# Neither a pause nor its end is a new version: people edit neither.
+_LOCK_STRIKES = text("""
+    SELECT id, strikes FROM webhook_endpoints
+    WHERE provider_id = :provider AND id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR NO KEY UPDATE
+""")
+_PAUSE = text("""
+    UPDATE webhook_endpoints AS endpoint SET strikes = given.strikes, paused_until = given.until
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:strikes AS integer[]), CAST(:untils AS timestamptz[]))
+         AS given (id, strikes, until)
+    WHERE endpoint.provider_id = :provider AND endpoint.id = given.id
+""")
+_RESUME = text("""
+    UPDATE webhook_endpoints SET strikes = 0, paused_until = NULL
+    WHERE provider_id = :provider AND id = ANY(CAST(:ids AS uuid[])) AND strikes > 0
+""")
 
-def _endpoint(row: Row[tuple[UUID, str, list[str], str, bool, str | None, int]]) -> Endpoint:
+
+def _endpoint(row: Row[tuple[UUID, str, list[str], str, bool, str | None, datetime | None, int]]) -> Endpoint:
     kinds = tuple(Kind(kind) for kind in row.kinds)
-    return Endpoint(EndpointId(row.id), row.url, kinds, row.description, row.enabled, row.disabled_reason, row.version)
+    return Endpoint(
+        id=EndpointId(row.id),
+        url=row.url,
+        kinds=kinds,
+        description=row.description,
+        enabled=row.enabled,
+        disabled_reason=row.disabled_reason,
+        paused_until=row.paused_until,
+        version=row.version,
+    )
 
 
 async def insert(
@@ -109,3 +134,22 @@ async def disable(
     """Those that were enabled until now."""
     values = {"provider": provider, "ids": sorted(endpoints), "reason": reason}
     return [EndpointId(row.id) for row in await tx.execute(_DISABLE, values)]
+
+
+async def lock_strikes(
+    tx: AsyncSession, provider: ProviderId, endpoints: Collection[EndpointId]
+) -> dict[EndpointId, int]:
+    """In how many rounds, one after the other, each did not answer."""
+    rows = await tx.execute(_LOCK_STRIKES, {"provider": provider, "ids": sorted(endpoints)})
+    return {EndpointId(row.id): row.strikes for row in rows}
+
+
+async def pause(tx: AsyncSession, provider: ProviderId, endpoints: Mapping[EndpointId, tuple[int, datetime]]) -> None:
+    """Leave each alone until its time, and remember its strikes."""
+    ids = sorted(endpoints)
+    strikes, untils = [endpoints[each][0] for each in ids], [endpoints[each][1] for each in ids]
+    await tx.execute(_PAUSE, {"provider": provider, "ids": ids, "strikes": strikes, "untils": untils})
+
+
+async def resume(tx: AsyncSession, provider: ProviderId, endpoints: Collection[EndpointId]) -> None:
+    await tx.execute(_RESUME, {"provider": provider, "ids": sorted(endpoints)})

@@ -106,6 +106,8 @@ CREATE TABLE webhook_endpoints (
     description     text NOT NULL,
     enabled         boolean NOT NULL DEFAULT true,
     disabled_reason text,
+    strikes         integer NOT NULL DEFAULT 0,
+    paused_until    timestamptz,
     secret          bytea,
     previous_secret bytea,
     previous_until  timestamptz,
