@@ -123,9 +123,7 @@ def without(body: Json, *names: str) -> Json:
 
 
 @pytest.fixture
-async def bare(
-    clone_database: Callable[[str], DatabaseUrls], issuer: ServedIssuer
-) -> AsyncIterator[World]:
+async def bare(clone_database: Callable[[str], DatabaseUrls], issuer: ServedIssuer) -> AsyncIterator[World]:
     """An empty service."""
     urls = clone_database("ingest")
     database = Database(SecretStr(urls.app))

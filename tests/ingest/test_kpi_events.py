@@ -194,7 +194,9 @@ async def test_all_or_nothing_writes_nothing_when_one_is_refused(world: World) -
         ("/1/metric", "unknown-metric"),
         ("/2/id", "conflict"),
     ]
-    assert len(await world.rows("SELECT event_id FROM kpi_events")) == len(await world.announced("plumbline.kpi.%")) == 1
+    assert (
+        len(await world.rows("SELECT event_id FROM kpi_events")) == len(await world.announced("plumbline.kpi.%")) == 1
+    )
     assert len((await world.get("/conflicts")).json()["items"]) == 1
     misshapen = await world.send([seen("evt-2"), 5], atomic="true")
     assert (misshapen.status_code, misshapen.json()["errors"][0]["pointer"]) == (422, "/1")
@@ -215,7 +217,9 @@ async def test_a_digit_of_a_json_number_is_never_lost(world: World) -> None:
     assert (await world.send_raw(raw + b'"numerator":123456789.123456,"denominator":1}')).json()["accepted"] == 1
     assert str((await world.rows("SELECT numerator FROM kpi_events"))[0][0]) == "123456789.123456"
     # A float would read this as exactly 0.1.
-    rounded = await world.send_raw(raw.replace(b"evt-1", b"evt-2") + b'"numerator":0.1000000000000000055,"denominator":1}')
+    rounded = await world.send_raw(
+        raw.replace(b"evt-1", b"evt-2") + b'"numerator":0.1000000000000000055,"denominator":1}'
+    )
     assert codes(rounded.json()) == [(0, "number-not-exact", "/numerator")]
 
 

@@ -187,9 +187,7 @@ spans = st.lists(st.tuples(days, st.one_of(st.none(), days)).filter(lambda s: s[
 @given(spans)
 def test_an_overlap_is_found_exactly_where_two_spans_share_a_day(found: list[tuple[date, date | None]]) -> None:
     horizon = date(2027, 1, 1)
-    covered = [
-        {start + timedelta(n) for n in range(((end or horizon) - start).days + 1)} for start, end in found
-    ]
+    covered = [{start + timedelta(n) for n in range(((end or horizon) - start).days + 1)} for start, end in found]
     share = any(one & other for place, one in enumerate(covered) for other in covered[:place])
     assert (workforce.overlap(found) is not None) == share
 

@@ -9,7 +9,7 @@ from fastapi import Request, Response
 from pydantic import BaseModel, Field, StringConstraints, TypeAdapter
 
 from services.ingest.api.bodies import Shape, read_documents
-from services.ingest.api.shapes import Body, RejectionOut, Text, answer_put, by
+from services.ingest.api.shapes import Body, Id, RejectionOut, Text, answer_put, by
 from services.ingest.commands import employees as commands
 from services.ingest.model import Absence, Assignment, Employee, Kept
 from services.ingest.store import employees as store
@@ -23,7 +23,6 @@ MOST_BYTES = 8 << 20
 router = Router(prefix="/employees", tags=["employees"])
 Editor = Annotated[Principal, requires(Role.HR_ADMIN)]
 Reader = Annotated[Principal, requires(Role.HR_ADMIN, Role.AUDITOR)]
-Name = Annotated[str, IDENTIFIER]
 
 
 class AssignmentIn(Body):
@@ -31,13 +30,13 @@ class AssignmentIn(Body):
 
     valid_from: date
     valid_to: date | None = None
-    role: Name
-    grade: Name
+    role: Id
+    grade: Id
     unit: Annotated[UnitId, IDENTIFIER]
     manager: Annotated[EmployeeId, IDENTIFIER] | None = None
     client: Annotated[ClientId, IDENTIFIER]
     line_of_business: Annotated[LineOfBusiness, IDENTIFIER]
-    site: Name
+    site: Id
     time_zone: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_+/-]{0,63}$")]
 
 
@@ -149,7 +148,7 @@ async def post_employees(request: Request, who: Editor, app: App) -> EmployeesOu
 @router.get("", response_model=Page[EmployeeOut])
 async def list_employees(who: Reader, app: App, paging: Paging) -> Page[EmployeeOut] | Response:
     async with app.database.begin(who.tenant) as tx:
-        found = await store.page(tx, paging.after(tuple[str]), paging.fetch)
+        found = await store.page(tx, paging.after(tuple[Id]), paging.fetch)
     return paging.page(EmployeeOut, [EmployeeOut.of(kept) for kept in found], key=lambda one: (one.id,))
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from fastapi import Response
 from pydantic import BaseModel, Field
 
-from services.ingest.api.shapes import Body, Text, answer_put, by
+from services.ingest.api.shapes import Body, Id, Text, answer_put, by
 from services.ingest.commands import providers as commands
 from services.ingest.model import Kept, Metric
 from services.ingest.store import metrics as store
@@ -104,7 +104,7 @@ async def put_metric(
 @router.get("", response_model=Page[MetricOut])
 async def list_metrics(who: Reader, app: App, paging: Paging) -> Page[MetricOut] | Response:
     async with app.database.begin(who.tenant) as tx:
-        found = await store.page(tx, paging.after(tuple[str]), paging.fetch)
+        found = await store.page(tx, paging.after(tuple[Id]), paging.fetch)
     return paging.page(MetricOut, [MetricOut.of(kept) for kept in found], key=lambda one: (one.metric,))
 
 

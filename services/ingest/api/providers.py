@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from fastapi import Response
 from pydantic import BaseModel, Field
 
-from services.ingest.api.shapes import Body, Text, answer_put, by
+from services.ingest.api.shapes import Body, Id, Text, answer_put, by
 from services.ingest.commands import providers as commands
 from services.ingest.commands.editing import By
 from services.ingest.model import Client, Kept, Provider
@@ -72,7 +72,7 @@ async def post_provider(body: ProviderIn, who: Operator, app: App, response: Res
 @router.get("", response_model=Page[ProviderOut])
 async def list_providers(who: Operator, app: App, paging: Paging) -> Page[ProviderOut] | Response:
     async with app.database.begin(who.provider or PLATFORM) as tx:
-        found = await store.providers_page(tx, paging.after(tuple[str]), paging.fetch)
+        found = await store.providers_page(tx, paging.after(tuple[Id]), paging.fetch)
     return paging.page(ProviderOut, [ProviderOut.of(provider) for provider in found], key=lambda one: (one.id,))
 
 
@@ -94,7 +94,7 @@ async def put_client(
 @clients_router.get("", response_model=Page[ClientOut])
 async def list_clients(who: Reader, app: App, paging: Paging) -> Page[ClientOut] | Response:
     async with app.database.begin(who.tenant) as tx:
-        found = await store.clients_page(tx, paging.after(tuple[str]), paging.fetch)
+        found = await store.clients_page(tx, paging.after(tuple[Id]), paging.fetch)
     return paging.page(ClientOut, [ClientOut.of(kept) for kept in found], key=lambda one: (one.id,))
 
 

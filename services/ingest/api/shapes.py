@@ -10,14 +10,18 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 from services.ingest.commands.editing import By, Put
 from services.ingest.model import Rejection
 from shared.auth import Principal
+from shared.contracts.ids import IDENTIFIER
 from shared.web import App, etag
 
 # No control characters: PostgreSQL stores no NUL, and nobody's name has a line break.
 Text = Annotated[
-    str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$")
+    str,
+    StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*[^\x00-\x1f\x7f\s][^\x00-\x1f\x7f]*$"),
 ]
 Prose = Annotated[str, StringConstraints(max_length=4_000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$")]
 Agent = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+Id = Annotated[str, IDENTIFIER]
 
 
 class Body(BaseModel):

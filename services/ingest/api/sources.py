@@ -9,7 +9,7 @@ from fastapi import Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter
 
 from services.ingest.api.bodies import Shape, read_documents
-from services.ingest.api.shapes import Agent, Body, RejectionOut, Text, answer_put, by
+from services.ingest.api.shapes import Agent, Body, Id, RejectionOut, Text, answer_put, by
 from services.ingest.commands import sources as commands
 from services.ingest.model import AgentMapping, Kept, Scope, Source
 from services.ingest.store import sources as store
@@ -130,7 +130,7 @@ async def list_sources(
     client: Annotated[ClientId | None, Query(pattern=IDENTIFIER.pattern)] = None,
 ) -> Page[SourceOut] | Response:
     async with app.database.begin(who.tenant) as tx:
-        found = await store.sources_page(tx, client, paging.after(tuple[str]), paging.fetch)
+        found = await store.sources_page(tx, client, paging.after(tuple[Id]), paging.fetch)
     return paging.page(SourceOut, [SourceOut.of(kept) for kept in found], key=lambda one: (one.id,))
 
 
@@ -158,12 +158,12 @@ async def list_keys(source: Source_, who: Reader, app: App, paging: Paging) -> P
     async with app.database.begin(who.tenant) as tx:
         if await store.source(tx, source) is None:
             raise NotFound("there is no source of this id")
-        found = await store.keys_page(tx, source, paging.after(tuple[datetime, str]), paging.fetch)
+        found = await store.keys_page(tx, source, paging.after(tuple[AwareDatetime, Id]), paging.fetch)
     return paging.page(KeyOut, [KeyOut.of(row) for row in found], key=lambda one: (one.created_at, one.id))
 
 
 @router.delete("/{source}/keys/{key}", status_code=204)
-async def delete_key(source: Source_, key: Annotated[str, IDENTIFIER], who: Editor, app: App) -> None:
+async def delete_key(source: Source_, key: Id, who: Editor, app: App) -> None:
     async with app.database.begin(who.tenant) as tx:
         await commands.revoke_key(tx, source, key, by(who, app))
 
@@ -184,6 +184,6 @@ async def list_agents(source: Source_, who: Reader, app: App, paging: Paging) ->
     async with app.database.begin(who.tenant) as tx:
         if await store.source(tx, source) is None:
             raise NotFound("there is no source of this id")
-        found = await store.mappings_page(tx, source, paging.after(tuple[str, date]), paging.fetch)
+        found = await store.mappings_page(tx, source, paging.after(tuple[Agent, date]), paging.fetch)
     shown = [AgentOut.model_validate(mapping, from_attributes=True) for mapping in found]
     return paging.page(AgentOut, shown, key=lambda one: (one.agent, one.valid_from))

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Annotated, Literal, Self
 
 from fastapi import Query, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from services.ingest.api.events import EventId
 from services.ingest.api.submitters import requires_key
@@ -23,6 +23,7 @@ router = Router(prefix="/kpi-events", tags=["kpi events"])
 conflicts_router = Router(prefix="/conflicts", tags=["kpi events"])
 Watcher = Annotated[Principal, requires_key(Scope.READ, Role.HR_ADMIN, Role.AUDITOR)]
 Reader = Annotated[Principal, requires(Role.HR_ADMIN, Role.AUDITOR)]
+Sequence = Annotated[int, Field(ge=0, lt=1 << 63)]
 
 
 class RevisionOut(BaseModel):
@@ -140,5 +141,5 @@ async def list_conflicts(
     source: Annotated[SourceId | None, Query(pattern=IDENTIFIER.pattern)] = None,
 ) -> Page[ConflictOut] | Response:
     async with app.database.begin(who.tenant) as tx:
-        found = await journal.conflicts_page(tx, source, paging.after(tuple[int]), paging.fetch)
+        found = await journal.conflicts_page(tx, source, paging.after(tuple[Sequence]), paging.fetch)
     return paging.page(ConflictOut, [ConflictOut.of(row) for row in found], key=lambda one: (one.sequence,))
