@@ -2,24 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from random import Random
 
-PROVIDER = "meridian"
-SEED = 20260401
-FIRST_DAY = date(2026, 4, 6)
-WEEKS = 13
-LAST_DAY = FIRST_DAY + timedelta(days=7 * WEEKS - 1)
-CYCLE = "2026-q2"
-ROLES = ("agent", "senior-agent", "specialist")
-GRADE_OF = {"agent": "G1", "senior-agent": "G2", "specialist": "G3", "team-lead": "G5", "hr": "G6"}
-TEAMS = 40
+NAME = "meridian"
+SEED = 20250407
 AGENTS = 600
+WEEKS = 13
+PEOPLE_PER_TEAM = 15
+FEWEST_AGENTS = 24
+FIRST_DAY = date(2025, 4, 7)
+CYCLE = "2025-q2"
+ROLES = ("agent", "senior-agent", "specialist")
+GRADE_OF = {"agent": "G1", "senior-agent": "G2", "specialist": "G3", "team-lead": "G5"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What makes one demo world another; two worlds may live in one stack."""
+
+    agents: int = AGENTS
+    weeks: int = WEEKS
+    seed: int = SEED
+
+    def __post_init__(self) -> None:
+        if self.agents < FEWEST_AGENTS or self.weeks < 1:
+            raise ValueError(f"a world has at least {FEWEST_AGENTS} agents and one week")
+
+    @property
+    def provider(self) -> str:
+        """The id of the provider; another size or seed is another provider."""
+        usual = (self.agents, self.weeks, self.seed) == (AGENTS, WEEKS, SEED)
+        return NAME if usual else f"{NAME}-{self.agents}-{self.weeks}-{self.seed}"
+
+    @property
+    def teams(self) -> int:
+        return max(6, self.agents // PEOPLE_PER_TEAM)
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     id: str
     country: str
@@ -28,7 +51,7 @@ class Site:
     locale: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Program:
     """A client's line of business."""
 
@@ -53,10 +76,14 @@ PROGRAMS = (
     Program("tidal-retail", "orders", sells=False),
     Program("tidal-retail", "marketplace", sells=False),
 )
-CLIENT_NAMES = {"aurora-telecom": "Aurora Telecom", "harbor-bank": "Harbor Bank", "tidal-retail": "Tidal Retail"}
+CLIENTS: Mapping[str, str] = {
+    "aurora-telecom": "Aurora Telecom",
+    "harbor-bank": "Harbor Bank",
+    "tidal-retail": "Tidal Retail",
+}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stint:
     """One assignment; both days inclusive, `last` open when `None`."""
 
@@ -64,7 +91,7 @@ class Stint:
     last: date | None
     role: str
     unit: str
-    manager: str | None
+    manager: str
     program: Program
     site: Site
 
@@ -72,11 +99,12 @@ class Stint:
         return self.first <= day and (self.last is None or day <= self.last)
 
 
-@dataclass(frozen=True)
-class Agent:
-    """A person whose KPIs are counted. `skill` moves every metric: 0 is ordinary, ±1 a standard deviation."""
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """An agent or a team lead. `skill` moves every metric: 0 is ordinary, ±1 a standard deviation."""
 
     id: str
+    number: int
     name: str
     skill: float
     stints: tuple[Stint, ...]
@@ -85,82 +113,127 @@ class Agent:
     def at(self, day: date) -> Stint | None:
         return next((stint for stint in self.stints if stint.holds(day)), None)
 
+    def away(self, day: date) -> bool:
+        return any(first <= day <= last for first, last in self.absences)
+
     @property
     def final(self) -> Stint:
         return self.stints[-1]
 
 
-@dataclass(frozen=True)
-class Lead:
+@dataclass(frozen=True, slots=True)
+class Lead(Worker):
+    leniency: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Partner:
+    """Somebody of HR: known by name, without an assignment, hence nobody's subject."""
+
     id: str
     name: str
-    unit: str
-    leniency: float
-    stint: Stint
+    role: str
 
 
 @dataclass(frozen=True)
 class World:
-    agents: Sequence[Agent]
+    size: Size
+    agents: Sequence[Worker]
     leads: Sequence[Lead]
-    hr: Sequence[Lead]
-    by_unit: Mapping[str, Sequence[Agent]] = field(default_factory=dict)
+    facilitators: Mapping[str, Partner]
+    administrator: Partner
+    payroll: tuple[Partner, Partner]
 
-    def client_agent(self, agent: Agent, client: str) -> str:
-        """The client system's own id of a person; every client numbers people in its own way."""
-        return f"{client.split('-')[0][:2].upper()}-{int(agent.id.split('-')[1]) + 4000}"
+    @property
+    def provider(self) -> str:
+        return self.size.provider
+
+    @property
+    def last_day(self) -> date:
+        return FIRST_DAY + timedelta(days=7 * self.size.weeks - 1)
+
+    @property
+    def workers(self) -> Sequence[Worker]:
+        return (*self.agents, *self.leads)
+
+    @property
+    def partners(self) -> Sequence[Partner]:
+        return (*self.facilitators.values(), self.administrator, *self.payroll)
+
+    def days(self) -> Iterator[date]:
+        return (FIRST_DAY + timedelta(days=n) for n in range(7 * self.size.weeks))
+
+    def team_of(self, unit: str) -> list[Worker]:
+        """Who works in the unit at the end of the quarter."""
+        return [agent for agent in self.agents if agent.final.unit == unit]
 
 
-def _stint(role: str, unit: str, manager: str | None, program: Program, site: Site, first: date) -> Stint:
-    return Stint(first, None, role, unit, manager, program, site)
+def client_agent(worker: Worker, client: str) -> str:
+    """The client system's own id of a person; every client numbers people in its own way."""
+    return f"{client[:2].upper()}-{worker.number + 4000}"
 
 
-def build(seed: int = SEED, agents: int = AGENTS, teams: int = TEAMS) -> World:
-    """A world of `teams` teams over four sites and six programs; the same seed gives the same world."""
-    random = Random(seed)  # noqa: S311 - a reproducible data set, nothing secret
+def source_of(client: str) -> str:
+    return f"{client}-ops"
+
+
+def build(size: Size) -> World:
+    """Teams over four sites and six programs; the same size gives the same world."""
+    random = Random(size.seed)  # noqa: S311 - a reproducible data set, nothing secret
+    partners = [Partner(f"h-{n:04d}", f"HR Partner {n}", "facilitator") for n in range(1, len(CLIENTS) + 1)]
     hired = FIRST_DAY - timedelta(days=400)
-    hr = [
-        Lead(f"h-{n:04d}", f"HR Partner {n}", "hr", 0.0, _stint("hr", "hr", None, PROGRAMS[0], SITES[0], hired))
-        for n in range(1, 4)
-    ]
     leads = []
-    for number in range(1, teams + 1):
+    for number in range(1, size.teams + 1):
         program, site = PROGRAMS[number % len(PROGRAMS)], SITES[number % len(SITES)]
-        unit = f"team-{number:02d}"
-        stint = _stint("team-lead", unit, hr[0].id, program, site, hired)
-        leads.append(Lead(f"m-{number:04d}", f"Team Lead {number}", unit, random.gauss(0, 0.35), stint))
-    people = [_agent(n, leads[(n - 1) % teams], random) for n in range(1, agents + 1)]
-    _move_some(people, leads, random)
-    _send_some_on_leave(people, random)
-    by_unit: dict[str, list[Agent]] = {}
-    for agent in people:
-        by_unit.setdefault(agent.final.unit, []).append(agent)
-    return World(people, leads, hr, by_unit)
+        stint = Stint(hired, None, "team-lead", f"team-{number:02d}", partners[0].id, program, site)
+        leniency = random.gauss(0, 0.4)
+        leads.append(Lead(f"m-{number:04d}", 9000 + number, f"Team Lead {number}", 0.0, (stint,), (), leniency))
+    agents = [_agent(n, leads[(n - 1) % size.teams], random) for n in range(1, size.agents + 1)]
+    _move_some(agents, leads, size, random)
+    _send_some_on_leave(agents, size, random)
+    return World(
+        size,
+        agents,
+        leads,
+        dict(zip(CLIENTS, partners, strict=True)),
+        Partner("h-0101", "HR Operations", "hr_admin"),
+        (
+            Partner("h-0102", "Rewards Analyst", "compensation_admin"),
+            Partner("h-0103", "Rewards Lead", "compensation_admin"),
+        ),
+    )
 
 
-def _agent(number: int, lead: Lead, random: Random) -> Agent:
+def _agent(number: int, lead: Lead, random: Random) -> Worker:
     role = random.choices(ROLES, weights=(6, 3, 1))[0]
     hired = FIRST_DAY - timedelta(days=random.randint(30, 1500))
-    stint = _stint(role, lead.unit, lead.id, lead.stint.program, lead.stint.site, hired)
-    return Agent(f"e-{number:04d}", f"Agent {number}", random.gauss(0, 1), (stint,))
+    home = lead.final
+    stint = Stint(hired, None, role, home.unit, lead.id, home.program, home.site)
+    return Worker(f"e-{number:04d}", number, f"Agent {number}", random.gauss(0, 1), (stint,))
 
 
-def _move_some(people: list[Agent], leads: Sequence[Lead], random: Random) -> None:
+def _move_some(agents: list[Worker], leads: Sequence[Lead], size: Size, random: Random) -> None:
     """Every twenty-fifth person changes team and client in the middle of the quarter, within the same country."""
-    for index in range(7, len(people), 25):
-        agent = people[index]
-        day = FIRST_DAY + timedelta(days=random.randint(28, 63))
+    for index in range(7, len(agents), 25):
+        agent = agents[index]
+        day = FIRST_DAY + timedelta(days=random.randint(2 * size.weeks, 5 * size.weeks))
         old = agent.final
+        place = index % len(leads)
         target = next(
-            lead
-            for lead in (*leads[index % len(leads) :], *leads[: index % len(leads)])
-            if lead.stint.program.client != old.program.client and lead.stint.site.country == old.site.country
+            lead.final
+            for lead in (*leads[place:], *leads[:place])
+            if lead.final.program.client != old.program.client and lead.final.site.country == old.site.country
         )
-        new = _stint(old.role, target.unit, target.id, target.stint.program, target.stint.site, day)
-        people[index] = replace(agent, stints=(replace(old, last=day - timedelta(days=1)), new))
+        new = Stint(day, None, old.role, target.unit, _lead_of(target.unit, leads), target.program, target.site)
+        agents[index] = replace(agent, stints=(replace(old, last=day - timedelta(days=1)), new))
 
 
-def _send_some_on_leave(people: list[Agent], random: Random) -> None:
-    for index in range(3, len(people), 17):
-        start = FIRST_DAY + timedelta(days=random.randint(0, 70))
-        people[index] = replace(people[index], absences=((start, start + timedelta(days=random.randint(3, 12))),))
+def _lead_of(unit: str, leads: Sequence[Lead]) -> str:
+    return next(lead.id for lead in leads if lead.final.unit == unit)
+
+
+def _send_some_on_leave(agents: list[Worker], size: Size, random: Random) -> None:
+    for index in range(3, len(agents), 17):
+        start = FIRST_DAY + timedelta(days=random.randint(0, 5 * size.weeks))
+        length = random.randint(1, max(1, size.weeks))
+        agents[index] = replace(agents[index], absences=((start, start + timedelta(days=length)),))

@@ -1,0 +1,76 @@
+"""`python -m deploy.local demo`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from deploy.local import commands
+from deploy.local.demo import findings, report, world
+from deploy.local.demo.client import Api, Refused, Unreachable
+from deploy.local.demo.context import Course
+from deploy.local.demo.course import walk
+from deploy.local.demo.desk import Desk
+from deploy.local.demo.expectation import expect
+from deploy.local.demo.findings import Findings
+from deploy.local.demo.journal import Journal
+from deploy.local.demo.screen import Overdue, Screen
+from deploy.local.demo.world import Size
+from deploy.local.layout import Stack
+from deploy.local.tokens import TokenSigner
+
+_FAILED = 1
+
+
+def demo(
+    agents: Annotated[int, typer.Option(min=world.FEWEST_AGENTS, help="Agents of the provider.")] = world.AGENTS,
+    weeks: Annotated[int, typer.Option(min=1, help="Weeks of daily events.")] = world.WEEKS,
+    seed: Annotated[int, typer.Option(help="Another seed is another provider.")] = world.SEED,
+) -> None:
+    """Start everything, load a BPO provider's quarter through the public APIs and show what came of it.
+
+    Exits with 1 unless every figure is what the generator expected. Interrupted, it goes on where it stopped.
+    """
+    commands.up()
+    console = Console(highlight=False)
+    try:
+        found = asyncio.run(run(Stack.from_environment(), Size(agents, weeks, seed), console))
+    except BaseExceptionGroup as group:
+        console.print(f"The demo stopped: {_first(group)}", style="bold red", markup=False, soft_wrap=True)
+        raise typer.Exit(_FAILED) from None
+    except (Refused, Unreachable, Overdue, ValueError) as error:
+        console.print(f"The demo stopped: {error}", style="bold red", markup=False, soft_wrap=True)
+        raise typer.Exit(_FAILED) from None
+    if not found.hold:
+        raise typer.Exit(_FAILED)
+
+
+async def run(
+    stack: Stack, size: Size, console: Console, on_stage: Callable[[str], None] = lambda name: None
+) -> Findings:
+    """The whole demo on a stack that is up; what was found, also printed."""
+    screen = Screen(console)
+    begun = time.monotonic()
+    expected = expect(world.build(size))
+    screen.say(f"{expected.fates.total():,} events and what must become of them are worked out from seed {size.seed}")
+    desk = Desk(TokenSigner(stack.state / "issuer", stack.url("issuer")), expected.world)
+    journal = Journal(stack.state / "demo", size.provider)
+    async with Api(stack.url) as api:
+        course = Course(stack, expected.world, expected, api, desk, screen, journal)
+        course.seconds["generator"] = time.monotonic() - begun
+        await walk(course, on_stage)
+        begun = time.monotonic()
+        found = await findings.gather(course)
+        course.seconds["report"] = time.monotonic() - begun
+        report.show(console, course, found)
+    return found
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
