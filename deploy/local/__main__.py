@@ -3,12 +3,14 @@
 import typer
 
 from deploy.local import commands
+from deploy.local.demo.command import demo
 
 cli = typer.Typer(
     help="Plumbline on one machine.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
 for command in (
     commands.up,
+    demo,
     commands.down,
     commands.status,
     commands.logs,

@@ -31,7 +31,7 @@ from deploy.local.supervisor import load_children
 
 PLATFORM = "deploy.local.children:platform"
 _SUPERVISOR_STOPS_WITHIN = 120
-_KEPT_FILES = ("postgres", "kafka", "issuer", "logs", "mailbox.sqlite*", "webhooks.sqlite*", "spans.sqlite*")
+_KEPT_FILES = ("postgres", "kafka", "issuer", "logs", "demo", "mailbox.sqlite*", "webhooks.sqlite*", "spans.sqlite*")
 
 Say = Callable[[str], None]
 

@@ -61,12 +61,12 @@ class Mailbox:
         query = f"SELECT {_COLUMNS} FROM messages WHERE ? IS NULL OR recipient = ? ORDER BY seq DESC LIMIT ?"  # noqa: S608
         return [dict(row) for row in self._connection.execute(query, wanted)]
 
-    def count(self, to: str | None = None) -> dict[str, int]:
+    def count(self, to: str | None = None, domain: str | None = None) -> dict[str, int]:
         """How many deliveries, and of how many different messages: more of the first means repeats."""
         found = self._connection.execute(
             "SELECT count(*) AS messages, count(DISTINCT message_id || recipient) AS distinct_messages"
-            " FROM messages WHERE ? IS NULL OR recipient = ?",
-            (to, to),
+            " FROM messages WHERE (? IS NULL OR recipient = ?) AND (? IS NULL OR recipient LIKE '%@' || ?)",
+            (to, to, domain, domain),
         ).fetchone()
         return dict(found)
 
@@ -90,8 +90,8 @@ def app(mailbox: Mailbox) -> FastAPI:
         return mailbox.messages(to, limit)
 
     @served.get("/count")
-    async def count(to: str | None = None) -> dict[str, int]:
-        return mailbox.count(to)
+    async def count(to: str | None = None, domain: str | None = None) -> dict[str, int]:
+        return mailbox.count(to, domain)
 
     return served
 

@@ -66,10 +66,11 @@ class Receiver:
         )
         return [{**dict(row), "headers": json.loads(row["headers"])} for row in rows]
 
-    def count(self) -> dict[str, int]:
+    def count(self, path: str | None = None) -> dict[str, int]:
         found = self._connection.execute(
             "SELECT count(*) AS deliveries, count(*) FILTER (WHERE status = 204) AS accepted,"
-            " count(DISTINCT webhook_id) AS distinct_webhook_ids FROM deliveries"
+            " count(DISTINCT webhook_id) AS distinct_webhook_ids FROM deliveries WHERE ? IS NULL OR path = ?",
+            (path, path),
         ).fetchone()
         return dict(found)
 
@@ -84,8 +85,8 @@ def app(receiver: Receiver) -> FastAPI:
         return receiver.received(webhook_id, limit)
 
     @served.get("/count")
-    async def count() -> dict[str, int]:
-        return receiver.count()
+    async def count(path: str | None = None) -> dict[str, int]:
+        return receiver.count(path)
 
     @served.post("/fail", status_code=204)
     async def fail(times: Annotated[int, Query(ge=0, le=1000)]) -> None:
