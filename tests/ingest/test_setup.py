@@ -69,8 +69,14 @@ async def test_a_source_posts_for_lines_of_its_own_client(world: World) -> None:
     stranger = await world.put("/sources/x", source | {"lines_of_business": ["claims"]})
     assert refused(stranger) == (422, "unknown-line-of-business")
     assert refused(await world.post("/sources/x/keys", {})) == (404, "not-found")
-    past = await world.post("/sources/acd/keys", {"expires_at": "2026-11-01T00:00:00Z"})
-    assert past.json()["errors"][0]["pointer"] == "/expires_at"
+    for never in (
+        "2026-11-01T00:00:00Z",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-14:00",
+        "2027-01-01T00:00:00",
+    ):
+        answer = await world.post("/sources/acd/keys", {"expires_at": never})
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/expires_at"), never
 
 
 @pytest.mark.parametrize("name", ["name", "owner", "source_system", "unit", "direction", "aggregation", "precision"])
@@ -128,6 +134,7 @@ async def test_one_wrong_person_keeps_no_other_back(world: World) -> None:
         ("ends-before-start", "assignments/0/valid_to"): person(valid_to="2025-01-01"),
         ("own-manager", "assignments/0/manager"): person("p-5"),
         ("invalid", "assignments/0/valid_from"): person(valid_from="yesterday"),
+        ("invalid", "assignments/0/valid_to"): person(valid_to=1_900_022_400),
         ("invalid", "country"): person() | {"country": "Philippines"},
         ("invalid", "display_name"): person() | {"display_name": "a\x00b"},
         ("missing", "locale"): without(person(), "locale"),
@@ -136,7 +143,7 @@ async def test_one_wrong_person_keeps_no_other_back(world: World) -> None:
     answer = (await world.post("/employees", [*people, {"id": "p-99", **person()}, {"id": "p-99", **person()}])).json()
     assert answer["created"] == 1
     expected = [(f"p-{n}", code, f"/{n}/{field}") for n, (code, field) in enumerate(wrong)]
-    expected.append(("p-99", "repeated", "/11/id"))
+    expected.append(("p-99", "repeated", "/12/id"))
     assert [(one["id"], one["code"], one["pointer"]) for one in answer["rejected"]] == expected
     single = await world.put("/employees/p-5", person("p-5"))
     assert (single.status_code, single.json()["errors"][0]["pointer"]) == (422, "/assignments/0/manager")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated, Self
 
 from fastapi import Request, Response
 from pydantic import BaseModel, Field, StringConstraints, TypeAdapter
 
 from services.ingest.api.bodies import Shape, read_documents
-from services.ingest.api.shapes import Body, Id, RejectionOut, Text, answer_put, by
+from services.ingest.api.shapes import Body, Day, Id, RejectionOut, Text, answer_put, by
 from services.ingest.commands import employees as commands
 from services.ingest.model import Absence, Assignment, Employee, Kept
 from services.ingest.store import employees as store
@@ -28,8 +27,8 @@ Reader = Annotated[Principal, requires(Role.HR_ADMIN, Role.AUDITOR)]
 class AssignmentIn(Body):
     """Both days inclusive; without `valid_to` it goes on."""
 
-    valid_from: date
-    valid_to: date | None = None
+    valid_from: Day
+    valid_to: Day | None = None
     role: Id
     grade: Id
     unit: Annotated[UnitId, IDENTIFIER]
@@ -41,8 +40,8 @@ class AssignmentIn(Body):
 
 
 class AbsenceIn(Body):
-    starts_on: date
-    ends_on: date
+    starts_on: Day
+    ends_on: Day
 
 
 class EmployeeIn(Body):

@@ -74,7 +74,8 @@ class FeedbackOut(BaseModel):
 
 
 _RATINGS = Shape(TypeAdapter(RatingIn), TypeAdapter(list[RatingIn]))
-_ITEM = {"$ref": "#/components/schemas/RatingIn"}
+_ITEM = TypeAdapter(RatingIn).json_schema(ref_template="#/components/schemas/{model}")
+_ITEM.pop("$defs")
 _BODY = {
     "required": True,
     "content": {

@@ -9,7 +9,7 @@ from fastapi import Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter
 
 from services.ingest.api.bodies import Shape, read_documents
-from services.ingest.api.shapes import Agent, Body, Id, RejectionOut, Text, answer_put, by
+from services.ingest.api.shapes import Agent, Body, Day, Id, RejectionOut, Text, answer_put, by
 from services.ingest.commands import sources as commands
 from services.ingest.model import AgentMapping, Kept, Scope, Source
 from services.ingest.store import sources as store
@@ -84,8 +84,8 @@ class NewKeyOut(BaseModel):
 class AgentIn(Body):
     agent: Agent
     employee: Annotated[EmployeeId, IDENTIFIER]
-    valid_from: date
-    valid_to: date | None = None
+    valid_from: Day
+    valid_to: Day | None = None
 
 
 class AgentOut(BaseModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -19,6 +19,8 @@ from shared.web import Precondition
 
 LIVE_KEYS = 2
 """Two, so that a source can change over to a new key without a gap."""
+
+LONGEST_LIFE = timedelta(days=731)
 
 
 async def put_source(tx: AsyncSession, source: Source, if_match: Precondition, by: By) -> Put:
@@ -48,6 +50,9 @@ async def issue_key(
     if expires_at <= by.now:
         problem = FieldProblem("/expires_at", "in-the-past", "a key has to be valid for some time")
         raise RuleViolation("the key would have expired already", problems=[problem])
+    if expires_at - by.now > LONGEST_LIFE:
+        problem = FieldProblem("/expires_at", "too-late", f"a key lives at most {LONGEST_LIFE.days} days")
+        raise RuleViolation("keys are renewed from time to time", problems=[problem])
     alive = [key for key in await sources.keys_of(tx, source) if key.revoked_at is None and key.expires_at > by.now]
     if len(alive) >= LIVE_KEYS:
         raise Conflict(f"the source has {LIVE_KEYS} live keys; revoke one first", code="two-live-keys")
