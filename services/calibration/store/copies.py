@@ -61,8 +61,8 @@ async def put_employees(tx: AsyncSession, events: Sequence[EmployeeChanged]) -> 
 
 def _lines(assignments: Sequence[Assignment]) -> Iterator[tuple[date, date, EmployeeId]]:
     ordered = sorted(assignments, key=lambda each: each.valid_from)
-    ends = [following.valid_from for following in ordered[1:]] + [date.max]
-    for assignment, until in zip(ordered, ends, strict=True):
+    starts = [assignment.valid_from for assignment in ordered] + [date.max]
+    for assignment, until in zip(ordered, starts[1:], strict=True):
         if assignment.manager is not None:
             yield assignment.valid_from, until, assignment.manager
 
