@@ -77,7 +77,7 @@ async def _calibrate(course: Course, client: str) -> int:
     path, facilitator = f"/v1/sessions/{session_of(client)}", course.desk.facilitator(client)
     session = (await course.api.get("calibration", path, facilitator)).body
     if session["state"] == "open":
-        await _await_ratings(course, client)
+        await _await_copies(course, client)
         waiting = [one async for one in course.api.pages("calibration", f"{path}/subjects", facilitator)]
         asked = [one for one in waiting if one["state"] == "awaiting-approval"]
         undecided = [(one, _verdict(course, one)) for one in waiting if one["state"] == "undecided"]
@@ -93,19 +93,27 @@ async def _calibrate(course: Course, client: str) -> int:
     return int(session["counts"]["subjects"])
 
 
-async def _await_ratings(course: Course, client: str) -> None:
-    """The leads' ratings reach calibration by a way of their own: a facilitator begins when they are there."""
-    path = f"/v1/sessions/{session_of(client)}/distribution"
+async def _await_copies(course: Course, client: str) -> None:
+    """Ratings and the last scorecards each reach calibration by a way of their own: a facilitator begins when what is
+    seen there is what scoring shows and what the leads have said."""
     rated = {
         rating.employee for said in course.expected.ratings.values() for rating in said if rating.category == "manager"
     }
-    missing = sum(worker.final.program.client == client and worker.id not in rated for worker in course.world.workers)
+    subjects = f"/v1/sessions/{session_of(client)}/subjects"
+    cards = f"/v1/cycles/{CYCLE}/scorecards"
+    final = {
+        card["employee"]: card["version"]
+        async for card in course.api.pages("scoring", cards, course.desk.administrator)
+        if card["client"] == client
+    }
 
     async def there() -> bool | None:
-        found = (await course.api.get("calibration", path, course.desk.facilitator(client))).body
-        return True if found["manager_missing"] <= missing else None
+        seen = [one async for one in course.api.pages("calibration", subjects, course.desk.facilitator(client))]
+        newest = all(final.get(one["employee"]) == one["scorecard_version"] for one in seen)
+        heard = all(one["manager_rating"] is not None for one in seen if one["employee"] in rated)
+        return True if newest and heard else None
 
-    await course.screen.until(f"the ratings of {client} have reached calibration", there)
+    await course.screen.until(f"calibration has the last scorecards and ratings of {client}", there)
 
 
 def _verdict(course: Course, subject: Body) -> Verdict:
