@@ -50,7 +50,7 @@ async def _open_session(course: Course, client: str, name: str) -> None:
         "owner": course.world.administrator.id,
         "facilitator": course.world.facilitators[client].id,
         "participants": participants,
-        "deadline": (datetime.now(UTC) + timedelta(days=30)).isoformat(),
+        "deadline": _deadline(),
     }
 
     async def prepare() -> Answer:
@@ -73,24 +73,37 @@ async def calibrate(course: Course) -> None:
 
 
 async def _calibrate(course: Course, client: str) -> int:
-    """Decides on everybody the session still waits for; a session decided earlier is left as it is."""
+    """Decides until nobody is left, then locks; a session decided earlier is left as it is."""
     path, facilitator = f"/v1/sessions/{session_of(client)}", course.desk.facilitator(client)
-    session = (await course.api.get("calibration", path, facilitator)).body
-    if session["state"] == "open":
-        await _await_copies(course, client)
-        waiting = [one async for one in course.api.pages("calibration", f"{path}/subjects", facilitator)]
-        asked = [one for one in waiting if one["state"] == "awaiting-approval"]
-        undecided = [(one, _verdict(course, one)) for one in waiting if one["state"] == "undecided"]
-        changes = [(one, found) for one, found in undecided if found.act is Act.CHANGE]
-        asks = [(one, found) for one, found in undecided if found.act is Act.ASK]
-        await each(changes, lambda item: _change(course, facilitator, path, item[0]["employee"], item[1].asked))
-        await each([*asks, *((one, _verdict(course, one)) for one in asked)], lambda item: _ask(course, client, *item))
-        left = [
-            one async for one in course.api.pages("calibration", f"{path}/subjects", facilitator, state="undecided")
-        ]
-        await _confirm(course, facilitator, path, left)
-        await course.unless_done(course.api.post("calibration", f"{path}/lock", facilitator, {}), "session-state")
-    return int(session["counts"]["subjects"])
+    while True:
+        session = (await course.api.get("calibration", path, facilitator)).body
+        left = session["counts"]["undecided"] + session["counts"]["awaiting_approval"]
+        if session["state"] == "published" or (session["state"] == "locked" and not left):
+            return int(session["counts"]["subjects"])
+        if session["state"] == "locked":
+            again = {"reason": "A newer scorecard asks for another look.", "deadline": _deadline()}
+            await course.api.post("calibration", f"{path}/reopen", course.desk.administrator, again)
+        elif left:
+            await _decide(course, client)
+        else:
+            await course.unless_done(course.api.post("calibration", f"{path}/lock", facilitator, {}), "session-state")
+
+
+async def _decide(course: Course, client: str) -> None:
+    path, facilitator = f"/v1/sessions/{session_of(client)}", course.desk.facilitator(client)
+    await _await_copies(course, client)
+    seen = [one async for one in course.api.pages("calibration", f"{path}/subjects", facilitator)]
+    found = [(one, _verdict(course, one)) for one in seen if one["state"] in ("undecided", "awaiting-approval")]
+    changes = [one for one in found if one[1].act is Act.CHANGE]
+    asks = [one for one in found if one[1].act is Act.ASK]
+    await each(changes, lambda item: _change(course, facilitator, path, item[0]["employee"], item[1].asked))
+    await each(asks, lambda item: _ask(course, client, *item))
+    subjects = course.api.pages("calibration", f"{path}/subjects", facilitator, state="undecided")
+    await _confirm(course, facilitator, path, [one async for one in subjects])
+
+
+def _deadline() -> str:
+    return (datetime.now(UTC) + timedelta(days=30)).isoformat()
 
 
 async def _await_copies(course: Course, client: str) -> None:
