@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from hashlib import sha256
 
 from deploy.local.demo import money
-from deploy.local.demo.calibrating import session_of
 from deploy.local.demo.client import Body
 from deploy.local.demo.context import Course
 from deploy.local.demo.money import CURRENCIES
 from deploy.local.demo.notices import delivered, expected_mails, expected_webhooks, mail_domain, read_inboxes
 from deploy.local.demo.policy import Act
 from deploy.local.demo.scoring import score_text
-from deploy.local.demo.world import CLIENTS, CYCLE
+from deploy.local.demo.world import CYCLE
 
 Value = str | int | bool
 
@@ -89,53 +88,46 @@ async def _people(course: Course) -> list[tuple[str, Value, Value]]:
 
 
 async def _bands(course: Course, findings: Findings) -> None:
-    expected = course.expected
-    cycle = (await course.api.get("scoring", f"/v1/cycles/{CYCLE}", course.desk.administrator)).body
+    expected, acts = course.expected, course.expected.acts
+    hr = course.desk.administrator
+    cycle = (await course.api.get("scoring", f"/v1/cycles/{CYCLE}", hr)).body
     findings.add("bands", [("scorecards at the freeze", cycle["scorecards"], len(expected.scored))])
-    before: Counter[str] = Counter()
-    after: Counter[str] = Counter()
-    counts: Counter[str] = Counter()
-    for client in CLIENTS:
-        path, token = f"/v1/sessions/{session_of(client)}", course.desk.facilitator(client)
-        counts.update((await course.api.get("calibration", path, token)).body["counts"])
-        found = (await course.api.get("calibration", f"{path}/distribution", token)).body
-        before.update(
-            {band["band"]: band["scored"] for band in found["bands"]} | {"unrated": found["unrated"]["scored"]}
-        )
-        after.update(
-            {band["band"]: band["calibrated"] for band in found["bands"]} | {"unrated": found["unrated"]["calibrated"]}
-        )
-    for name, seen, wanted in (
-        ("before calibration", before, expected.bands(expected.scored)),
-        ("after calibration", after, expected.bands(expected.calibrated)),
+    rows = [row async for row in course.api.pages("calibration", "/v1/classifications", hr, cycle=CYCLE)]
+    first = [row if row["version"] == 1 else await _first_version(course, row["employee"]) for row in rows]
+    for name, said, wanted in (
+        ("before calibration", "proposed_band", expected.bands(expected.scored)),
+        ("after calibration", "band", expected.bands(expected.calibrated)),
     ):
+        seen = Counter(row[said] or "unrated" for row in first)
         findings.distributions[name] = {band: seen[band] for band in wanted}
         findings.add(name, [(band, seen[band], count) for band, count in wanted.items()])
-    acts = expected.acts
+    confirmed = sum(row["band"] == row["proposed_band"] for row in first)
     findings.add(
         "decisions",
         [
-            ("subjects", counts["subjects"], len(expected.scored)),
-            ("confirmed", counts["confirmed"], acts[Act.CONFIRM]),
-            ("changed", counts["changed"], acts[Act.CHANGE] + acts["approved"]),
-            ("left open", counts["undecided"] + counts["awaiting_approval"], 0),
+            ("confirmed", confirmed, acts[Act.CONFIRM]),
+            ("changed", len(first) - confirmed, acts[Act.CHANGE] + acts["approved"]),
         ],
     )
-    await _classifications(course, findings)
+    _classifications(course, findings, rows)
 
 
-async def _classifications(course: Course, findings: Findings) -> None:
-    hr = course.desk.administrator
-    rows = [row async for row in course.api.pages("calibration", "/v1/classifications", hr, cycle=CYCLE)]
+async def _first_version(course: Course, employee: str) -> Body:
+    """What was published of somebody whose classification was revised since."""
+    path = f"/v1/classifications/{employee}"
+    versions = course.api.pages("calibration", path, course.desk.administrator, cycle=CYCLE)
+    return next(iter([row async for row in versions if row["version"] == 1]))
+
+
+def _classifications(course: Course, findings: Findings, rows: Sequence[Body]) -> None:
     found = sorted(_line(row["employee"], row["band"], row["version"], row["score"]) for row in rows)
     wanted = sorted(_line(employee, *said) for employee, said in course.expected.published.items())
-    revised = sum(row["version"] == 2 for row in rows)
     findings.digests["bands"] = digest(found)
     findings.add(
         "classifications",
         [
             ("published", len(rows), len(wanted)),
-            ("revised", revised, len(course.expected.late)),
+            ("revised", sum(row["version"] == 2 for row in rows), len(course.expected.late)),
             ("people whose band, version and score are as computed here", len({*found} & {*wanted}), len(wanted)),
             ("digest of bands", findings.digests["bands"], digest(wanted)),
         ],
