@@ -52,16 +52,21 @@ class Broker(Protocol):
         """Have the group's committed offset of partition 0 say `offset`."""
         ...
 
+    async def rebalance(self, topic: Topic) -> None:
+        """Have everybody assigned anew, without a change of members in the end."""
+        ...
+
     def reader(self, topic: Topic) -> LogReader:
         """A new member of the service's group."""
         ...
 
 
 class HeldReader:
-    """Passes everything on, but keeps back what it polled for as long as `held` is set."""
+    """Passes everything on, but keeps back what it polled until `go_on` is set; may keep all reports to itself."""
 
-    def __init__(self, reader: LogReader) -> None:
+    def __init__(self, reader: LogReader, *, reports: bool = True) -> None:
         self._reader = reader
+        self._reports = reports
         self.polled = asyncio.Event()
         self.go_on = asyncio.Event()
 
@@ -94,7 +99,8 @@ class HeldReader:
         return self._reader.high_water(partition)
 
     async def report(self, positions: Mapping[Partition, int]) -> None:
-        await self._reader.report(positions)
+        if self._reports:
+            await self._reader.report(positions)
 
     async def close(self) -> None:
         await self._reader.close()
@@ -203,6 +209,39 @@ class BrokerSuite:
         assert ours == 6
         assert await ledger.effects() == ["k-6", "k-7", "k-8", "k-9"]
 
+    @pytest.mark.parametrize("reports", [True, False], ids=["with committed offsets", "without"])
+    async def test_a_rebalance_that_changes_nothing_does_not_interrupt_reading(
+        self, broker: Broker, topic: Topic, ledger: Ledger, reports: bool
+    ) -> None:
+        def open_reader() -> LogReader:
+            reader = HeldReader(broker.reader(topic), reports=reports)
+            reader.go_on.set()
+            return reader
+
+        await broker.append(topic, [as_sent(event) for event in events(5)])
+        async with running(ledger.consumer(open_reader)):
+            await eventually(lambda: applied(ledger, 5))
+            await broker.rebalance(topic)
+            await broker.append(topic, [as_sent(event) for event in events(5, start=5)])
+            await eventually(lambda: applied(ledger, 10))
+        assert await ledger.effects() == [f"k-{n}" for n in range(10)]
+
+    async def test_a_rebalance_in_the_middle_of_a_batch_repeats_nothing(
+        self, broker: Broker, topic: Topic, ledger: Ledger
+    ) -> None:
+        shaken = asyncio.Event()
+
+        async def shake(_: Sequence[str]) -> None:
+            if not shaken.is_set():
+                await broker.rebalance(topic)
+                shaken.set()
+
+        ledger.before_effect = shake
+        await broker.append(topic, [as_sent(event) for event in events(10)])
+        async with running(ledger.consumer(lambda: broker.reader(topic), batch_size=5)):
+            await eventually(lambda: applied(ledger, 10))
+        assert await ledger.effects() == [f"k-{n}" for n in range(10)]
+
     async def test_a_topic_that_does_not_exist_is_waited_for(self, broker: Broker, ledger_database: Database) -> None:
         topic = broker.topic(1)
         ledger = Ledger(ledger_database, topic)
@@ -226,6 +265,21 @@ class BrokerSuite:
         with pytest.raises(DataLost, match="from 4 to 10, but ledger is at 0"):
             await run_until_it_fails(ledger.consumer(lambda: broker.reader(topic)))
         assert (await ledger.effects(), await ledger.position()) == ([], 0)
+
+    async def test_records_cut_off_under_a_reader_stop_the_loop(
+        self, broker: Broker, topic: Topic, ledger: Ledger
+    ) -> None:
+        held = HeldReader(broker.reader(topic))
+        readers = [held, broker.reader(topic)]
+        await broker.append(topic, [as_sent(event) for event in events(3)])
+        running = asyncio.create_task(run_until_it_fails(ledger.consumer(lambda: readers.pop(0), batch_size=3)))
+        await asyncio.wait_for(held.polled.wait(), 10)
+        await broker.append(topic, [as_sent(event) for event in events(7, start=3)])
+        await broker.cut(topic, 8)
+        held.go_on.set()
+        with pytest.raises(DataLost):
+            await running
+        assert (await ledger.effects(), await ledger.position()) == (["k-0", "k-1", "k-2"], 3)
 
     async def test_a_new_subscription_begins_at_the_start_of_the_log(
         self, broker: Broker, topic: Topic, ledger: Ledger

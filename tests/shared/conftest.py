@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -9,12 +12,14 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from pydantic import SecretStr
 
-from deploy.local.databases import DatabaseUrls
+from deploy.local.databases import DatabaseUrls, drop_database, ensure_service_database
+from deploy.local.postgres import PostgresServer
 from shared.auth import TokenVerifier
 from shared.database import Database
 from tests.issuer import ServedIssuer
-from tests.shared.ledger import create_effects
+from tests.shared.ledger import create_tables, empty_tables
 from tests.shared.web_app import build
 
 
@@ -38,11 +43,23 @@ def bearer(issuer: ServedIssuer) -> Callable[..., dict[str, str]]:
     return make
 
 
+@pytest.fixture(scope="session")
+def ledger_urls(postgres: PostgresServer) -> Iterator[DatabaseUrls]:
+    """The machinery's tables and the ledger's, one database for all tests of a worker."""
+    urls = ensure_service_database(postgres, "scoring", database=f"t_ledger_{uuid.uuid4().hex[:12]}")
+    with ThreadPoolExecutor(1) as apart:
+        apart.submit(asyncio.run, create_tables(urls.owner)).result()
+    yield urls
+    drop_database(postgres, urls.name)
+
+
 @pytest.fixture
-async def ledger_database(machinery: Database, machinery_urls: DatabaseUrls) -> Database:
-    """The machinery's tables, and one to count effects in."""
-    await create_effects(machinery_urls.owner)
-    return machinery
+async def ledger_database(ledger_urls: DatabaseUrls) -> AsyncIterator[Database]:
+    """Empty at the start of each test."""
+    database = Database(SecretStr(ledger_urls.app))
+    await empty_tables(database)
+    yield database
+    await database.close()
 
 
 @pytest.fixture(scope="session")

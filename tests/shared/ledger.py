@@ -23,6 +23,7 @@ from shared.database import Database
 from shared.messaging.consumer import Consumer
 from shared.messaging.envelope import Batch, Headers, headers_of
 from shared.messaging.log import LogReader
+from shared.messaging.schema import MACHINERY_0001, statements
 from shared.messaging.subscriptions import Subscription
 
 SERVICE = "ledger"
@@ -45,10 +46,17 @@ _WRITE = text("""
 """)
 
 
-async def create_effects(owner_url: str) -> None:
+async def create_tables(owner_url: str) -> None:
     connection = await asyncpg.connect(owner_url.replace("+asyncpg", ""))
-    await connection.execute(_CREATE)
+    for statement in statements(MACHINERY_0001 + _CREATE):
+        await connection.execute(statement)
     await connection.close()
+
+
+async def empty_tables(database: Database) -> None:
+    async with database.begin() as tx:
+        for table in ("outbox", "positions", "dead_letters", "timers", "effects", "promises", "aggregates"):
+            await tx.execute(text(f"DELETE FROM {table}"))  # noqa: S608 - the names above
 
 
 def kpi(event: str, employee: str = "e-1", provider: str = "acme") -> KpiRecorded:

@@ -76,15 +76,20 @@ class OnKafka:
         await member.commit({self.there(topic): offset})
         await member.stop()
 
+    async def rebalance(self, topic: Topic) -> None:
+        passing = self.reader(topic)
+        await passing.open()
+        await passing.close()
+
     def reader(self, topic: Topic) -> KafkaReader:
         return KafkaReader(self.settings, SERVICE, [topic.name])
 
 
 @pytest.fixture
 async def broker(
-    settings_for: Callable[[DatabaseUrls], ServiceSettings], machinery_urls: DatabaseUrls
+    settings_for: Callable[[DatabaseUrls], ServiceSettings], ledger_urls: DatabaseUrls
 ) -> AsyncIterator[OnKafka]:
-    async with OnKafka(settings_for(machinery_urls)) as broker:
+    async with OnKafka(settings_for(ledger_urls)) as broker:
         yield broker
 
 

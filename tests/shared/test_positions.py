@@ -78,15 +78,15 @@ async def test_two_owners_of_one_partition_apply_every_offset_exactly_once(
     assert borders[-1] == end
 
 
-async def test_of_two_at_the_same_position_the_second_waits_and_then_fails(machinery: Database) -> None:
-    async with machinery.begin() as tx:
+async def test_of_two_at_the_same_position_the_second_waits_and_then_fails(ledger_database: Database) -> None:
+    async with ledger_database.begin() as tx:
         await positions.load(tx, "s", "t", 0, 0)
 
     async def second() -> bool:
-        async with machinery.begin() as tx:
+        async with ledger_database.begin() as tx:
             return await positions.advance(tx, "s", "t", 0, 0, 5)
 
-    async with machinery.begin() as tx:
+    async with ledger_database.begin() as tx:
         assert await positions.advance(tx, "s", "t", 0, 0, 3)
         late = asyncio.create_task(second())
         await asyncio.sleep(0.1)
@@ -94,16 +94,16 @@ async def test_of_two_at_the_same_position_the_second_waits_and_then_fails(machi
     assert await late is False
 
 
-async def test_a_position_that_exists_is_not_started_anew(machinery: Database) -> None:
-    async with machinery.begin() as tx:
+async def test_a_position_that_exists_is_not_started_anew(ledger_database: Database) -> None:
+    async with ledger_database.begin() as tx:
         assert await positions.load(tx, "s", "t", 0, 7) == 7
         assert await positions.advance(tx, "s", "t", 0, 7, 9)
-    async with machinery.begin() as tx:
+    async with ledger_database.begin() as tx:
         assert await positions.load(tx, "s", "t", 0, 40) == 9
 
 
-async def test_attempts_are_counted_until_the_position_moves(machinery: Database) -> None:
-    async with machinery.begin() as tx:
+async def test_attempts_are_counted_until_the_position_moves(ledger_database: Database) -> None:
+    async with ledger_database.begin() as tx:
         await positions.load(tx, "s", "t", 0, 0)
         counts = [await positions.count_attempt(tx, "s", "t", 0, 0) for _ in range(3)]
         assert counts == [1, 2, 3]

@@ -36,9 +36,9 @@ TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 @pytest.fixture
 async def settings(
-    settings_for: Callable[[DatabaseUrls], ServiceSettings], machinery_urls: DatabaseUrls
+    settings_for: Callable[[DatabaseUrls], ServiceSettings], ledger_urls: DatabaseUrls
 ) -> ServiceSettings:
-    settings = settings_for(machinery_urls)
+    settings = settings_for(ledger_urls)
     await kafka.create_topics(settings, topics=[KPI_EVENTS, WORKFORCE, METRICS])
     return settings
 
@@ -78,19 +78,19 @@ class Relays:
 
 
 @pytest.fixture
-def relays(settings: ServiceSettings, machinery: Database) -> Relays:
-    return Relays(settings, machinery)
+def relays(settings: ServiceSettings, ledger_database: Database) -> Relays:
+    return Relays(settings, ledger_database)
 
 
 @pytest.fixture
-def end_owner(machinery_urls: DatabaseUrls, postgres: PostgresServer) -> Callable[[], None]:
+def end_owner(ledger_urls: DatabaseUrls, postgres: PostgresServer) -> Callable[[], None]:
     """Ends the database session that holds the relay's lock, as a crash of its process would."""
 
     def end() -> None:
         ended = postgres.run_sql(
             "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted "
             "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-            machinery_urls.name,
+            ledger_urls.name,
         )
         assert ended.split() == ["t"]
 
@@ -145,25 +145,25 @@ async def test_per_key_the_log_has_the_order_of_commits(
 
 
 async def test_a_row_that_becomes_visible_after_newer_ones_were_sent_is_not_lost(
-    settings: ServiceSettings, relays: Relays, machinery: Database
+    settings: ServiceSettings, relays: Relays, ledger_database: Database
 ) -> None:
     async with relays.running():
-        async with machinery.begin() as slow:
+        async with ledger_database.begin() as slow:
             outbox.append(slow, [kpi("slow", "e-1")])
             await outbox.write_pending(slow)
             outbox.open_for(slow)
-            await announce(machinery, [kpi("fast", "e-2")])
+            await announce(ledger_database, [kpi("fast", "e-2")])
             assert bodies(await read(settings, KPI_EVENTS, 1)) == ["fast"]
         records = await read(settings, KPI_EVENTS, 2)
     assert sorted(bodies(records)) == ["fast", "slow"]
 
 
 async def test_rows_wait_while_no_broker_can_be_reached_and_go_out_later(
-    settings: ServiceSettings, relays: Relays, machinery: Database
+    settings: ServiceSettings, relays: Relays, ledger_database: Database
 ) -> None:
     relays.bootstrap = "127.0.0.1:1"
     async with relays.running():
-        await announce(machinery, [kpi(f"k-{number}") for number in range(5)])
+        await announce(ledger_database, [kpi(f"k-{number}") for number in range(5)])
         await asyncio.sleep(0.5)
         assert await relays.waiting() == 5
         relays.bootstrap = settings.kafka_bootstrap
@@ -172,25 +172,25 @@ async def test_rows_wait_while_no_broker_can_be_reached_and_go_out_later(
 
 
 async def test_of_two_relays_one_owns_the_outbox_and_the_other_takes_over_when_it_dies(
-    settings: ServiceSettings, relays: Relays, machinery: Database, end_owner: Callable[[], None]
+    settings: ServiceSettings, relays: Relays, ledger_database: Database, end_owner: Callable[[], None]
 ) -> None:
     async with relays.running("first"), relays.running("second"):
         for number in range(20):
-            await announce(machinery, [kpi(f"k-{number}")])
+            await announce(ledger_database, [kpi(f"k-{number}")])
         records = await read(settings, KPI_EVENTS, 20)
         owners = {record.header("ce_source") for record in records}
         assert len(owners) == 1
         end_owner()
-        await announce(machinery, [kpi("k-20")])
+        await announce(ledger_database, [kpi("k-20")])
         records = await read(settings, KPI_EVENTS, 21)
     assert bodies(records) == [f"k-{number}" for number in range(21)]
 
 
 async def test_a_relay_killed_between_the_ack_and_the_delete_leaves_duplicates_and_no_gap(
-    settings: ServiceSettings, relays: Relays, machinery: Database, end_owner: Callable[[], None]
+    settings: ServiceSettings, relays: Relays, ledger_database: Database, end_owner: Callable[[], None]
 ) -> None:
-    await announce(machinery, [kpi(f"k-{number}") for number in range(3)])
-    async with machinery.begin() as holder:
+    await announce(ledger_database, [kpi(f"k-{number}") for number in range(3)])
+    async with ledger_database.begin() as holder:
         # Whoever deletes these rows waits for this transaction.
         await holder.execute(text("SELECT 1 FROM outbox FOR UPDATE"))
         dying = asyncio.create_task(relays.relay().run(asyncio.Event()))
@@ -205,9 +205,9 @@ async def test_a_relay_killed_between_the_ack_and_the_delete_leaves_duplicates_a
 
 
 async def test_asked_to_stop_the_relay_empties_the_outbox_first(
-    settings: ServiceSettings, relays: Relays, machinery: Database
+    settings: ServiceSettings, relays: Relays, ledger_database: Database
 ) -> None:
-    await announce(machinery, [kpi(f"k-{number}", f"e-{number}") for number in range(5_000)])
+    await announce(ledger_database, [kpi(f"k-{number}", f"e-{number}") for number in range(5_000)])
     stop = asyncio.Event()
     relay = asyncio.create_task(relays.relay().run(stop))
     await asyncio.sleep(0.05)
@@ -220,7 +220,7 @@ async def test_asked_to_stop_the_relay_empties_the_outbox_first(
 
 
 async def test_a_marker_for_one_partition_stands_behind_everything_announced_before_it(
-    settings: ServiceSettings, relays: Relays, machinery: Database
+    settings: ServiceSettings, relays: Relays, ledger_database: Database
 ) -> None:
     markers = [
         IntakeSealed(
@@ -233,9 +233,9 @@ async def test_a_marker_for_one_partition_stands_behind_everything_announced_bef
         )
         for number in range(KPI_EVENTS.partitions)
     ]
-    await announce(machinery, [kpi(f"k-{number}", f"e-{number}") for number in range(200)])
-    await announce(machinery, markers)
-    await announce(machinery, [kpi(f"late-{number}", f"e-{number}") for number in range(200)])
+    await announce(ledger_database, [kpi(f"k-{number}", f"e-{number}") for number in range(200)])
+    await announce(ledger_database, markers)
+    await announce(ledger_database, [kpi(f"late-{number}", f"e-{number}") for number in range(200)])
     await relays.drain()
     records = await read(settings, KPI_EVENTS, 412)
     for partition in range(KPI_EVENTS.partitions):
@@ -247,7 +247,7 @@ async def test_a_marker_for_one_partition_stands_behind_everything_announced_bef
 
 
 async def test_a_record_is_a_cloudevent_in_binary_mode_with_the_trace_of_its_cause(
-    settings: ServiceSettings, relays: Relays, machinery: Database
+    settings: ServiceSettings, relays: Relays, ledger_database: Database
 ) -> None:
     defined = MetricDefined(
         provider=ProviderId("acme"),
@@ -264,8 +264,8 @@ async def test_a_record_is_a_cloudevent_in_binary_mode_with_the_trace_of_its_cau
         minimum_volume=30,
         developmental_only=False,
     )
-    await announce(machinery, [defined])
-    async with machinery.begin() as tx:
+    await announce(ledger_database, [defined])
+    async with ledger_database.begin() as tx:
         (event_id,) = (await tx.execute(text("SELECT event_id FROM outbox"))).one()
         await tx.execute(text("UPDATE outbox SET traceparent = :value"), {"value": TRACEPARENT})
     await relays.drain()
@@ -288,10 +288,10 @@ async def test_a_record_is_a_cloudevent_in_binary_mode_with_the_trace_of_its_cau
 
 
 async def test_an_event_larger_than_a_batch_goes_out_alone(
-    settings: ServiceSettings, relays: Relays, machinery: Database
+    settings: ServiceSettings, relays: Relays, ledger_database: Database
 ) -> None:
     large = changed("e-1", 2).model_copy(update={"display_name": "x" * 400_000})
-    await announce(machinery, [changed("e-1", 1), large, changed("e-1", 3)])
+    await announce(ledger_database, [changed("e-1", 1), large, changed("e-1", 3)])
     await relays.drain()
     records = await read(settings, WORKFORCE, 3)
     assert [json.loads(record.value or b"")["version"] for record in records] == [1, 2, 3]

@@ -58,41 +58,41 @@ async def fail(_: AsyncSession, __: DueTimers) -> None:
     raise KeyError("any bug")
 
 
-async def test_a_key_keeps_the_earlier_of_its_times(machinery: Database) -> None:
-    await schedule(machinery, ["a", "b"], NOON)
-    await schedule(machinery, ["a"], NOON + timedelta(hours=1))
-    await schedule(machinery, ["b"], NOON - timedelta(hours=1))
-    found = await scheduled(machinery)
+async def test_a_key_keeps_the_earlier_of_its_times(ledger_database: Database) -> None:
+    await schedule(ledger_database, ["a", "b"], NOON)
+    await schedule(ledger_database, ["a"], NOON + timedelta(hours=1))
+    await schedule(ledger_database, ["b"], NOON - timedelta(hours=1))
+    found = await scheduled(ledger_database)
     assert (found["a"][0], found["b"][0]) == (NOON, NOON - timedelta(hours=1))
 
 
 async def test_a_key_keeps_all_its_causes_each_once(
-    machinery: Database, spans: Callable[[], dict[str, ReadableSpan]]
+    ledger_database: Database, spans: Callable[[], dict[str, ReadableSpan]]
 ) -> None:
     causes = []
     for name in ("first", "second"):
         with telemetry.span(name, SpanKind.SERVER, {}):
             causes.append(telemetry.current_traceparent())
-            await schedule(machinery, ["a"], NOON)
-            await schedule(machinery, ["a"], NOON + timedelta(hours=1))
-    await schedule(machinery, ["a"], NOON)
-    assert (await scheduled(machinery))["a"][1] == causes
+            await schedule(ledger_database, ["a"], NOON)
+            await schedule(ledger_database, ["a"], NOON + timedelta(hours=1))
+    await schedule(ledger_database, ["a"], NOON)
+    assert (await scheduled(ledger_database))["a"][1] == causes
 
 
-async def test_only_what_is_due_runs_in_the_providers_name_and_is_gone_afterwards(machinery: Database) -> None:
+async def test_only_what_is_due_runs_in_the_providers_name_and_is_gone_afterwards(ledger_database: Database) -> None:
     seen: list[tuple[str, str | None, Sequence[str]]] = []
 
     async def look(tx: AsyncSession, due: DueTimers) -> None:
         setting = text("SELECT current_setting('plumbline.provider', true)")
         seen.append((due.provider, (await tx.execute(setting)).scalar_one(), due.keys))
 
-    await schedule(machinery, ["b", "a"], NOON)
-    await schedule(machinery, ["a"], NOON, BETA)
-    await schedule(machinery, ["later"], NOON + timedelta(seconds=1))
-    assert await timers.run_due(machinery, Timer("rescore", look), NOON) == 3
-    assert await timers.run_due(machinery, Timer("rescore", look), NOON) == 0
+    await schedule(ledger_database, ["b", "a"], NOON)
+    await schedule(ledger_database, ["a"], NOON, BETA)
+    await schedule(ledger_database, ["later"], NOON + timedelta(seconds=1))
+    assert await timers.run_due(ledger_database, Timer("rescore", look), NOON) == 3
+    assert await timers.run_due(ledger_database, Timer("rescore", look), NOON) == 0
     assert seen == [(ACME, ACME, ["a", "b"]), (BETA, BETA, ["a"])]
-    assert list(await scheduled(machinery)) == ["later"]
+    assert list(await scheduled(ledger_database)) == ["later"]
 
 
 async def test_a_batch_is_never_larger_than_asked(ledger_database: Database) -> None:
@@ -102,10 +102,10 @@ async def test_a_batch_is_never_larger_than_asked(ledger_database: Database) -> 
 
 
 async def test_a_batch_keeps_its_size_where_the_database_planned_for_an_empty_table(
-    ledger_database: Database, machinery_urls: DatabaseUrls, postgres: PostgresServer
+    ledger_database: Database, ledger_urls: DatabaseUrls, postgres: PostgresServer
 ) -> None:
     batch = Timer("rescore", note, batch=10)
-    postgres.run_sql("VACUUM ANALYZE timers", machinery_urls.name)
+    postgres.run_sql("VACUUM ANALYZE timers", ledger_urls.name)
     for _ in range(8):  # enough for the plan to be kept
         await timers.run_due(ledger_database, batch, NOON)
     await schedule(ledger_database, [f"p-{number}" for number in range(500)], NOON)
@@ -127,12 +127,12 @@ async def test_several_loops_never_run_the_same_key_twice(ledger_database: Datab
     assert await ran(ledger_database) == Counter(keys)
 
 
-async def test_a_handler_that_fails_leaves_its_timers_as_they_were(machinery: Database) -> None:
-    await schedule(machinery, ["a"], NOON)
-    before = await scheduled(machinery)
+async def test_a_handler_that_fails_leaves_its_timers_as_they_were(ledger_database: Database) -> None:
+    await schedule(ledger_database, ["a"], NOON)
+    before = await scheduled(ledger_database)
     with pytest.raises(KeyError):
-        await timers.run_timers(machinery, [Timer("rescore", fail)], utc_now, asyncio.Event())
-    assert await scheduled(machinery) == before
+        await timers.run_timers(ledger_database, [Timer("rescore", fail)], utc_now, asyncio.Event())
+    assert await scheduled(ledger_database) == before
 
 
 async def test_after_a_transient_failure_the_batch_runs_again(ledger_database: Database) -> None:
@@ -184,21 +184,21 @@ async def test_what_is_scheduled_while_the_timer_runs_is_not_swallowed_by_that_r
 
 
 async def test_a_run_is_linked_to_all_that_caused_it_and_is_the_cause_of_what_it_announces(
-    machinery: Database, spans: Callable[[], dict[str, ReadableSpan]]
+    ledger_database: Database, spans: Callable[[], dict[str, ReadableSpan]]
 ) -> None:
     async def announce(tx: AsyncSession, due: DueTimers) -> None:
         outbox.append(tx, [kpi("k-1")])
 
     for name, key in (("first", "a"), ("second", "a"), ("third", "b")):
         with telemetry.span(name, SpanKind.SERVER, {}):
-            await schedule(machinery, [key], NOON)
-    await timers.run_due(machinery, Timer("rescore", announce), NOON)
+            await schedule(ledger_database, [key], NOON)
+    await timers.run_due(ledger_database, Timer("rescore", announce), NOON)
     found = spans()
     run = found["timer rescore"]
     assert {link.context.span_id for link in run.links} == {span_id(found[n]) for n in ("first", "second", "third")}
     assert run.parent is None
     assert run.attributes == {telemetry.TIMER_KIND: "rescore", telemetry.BATCH_SIZE: 2}
-    async with machinery.begin() as tx:
+    async with ledger_database.begin() as tx:
         (traceparent,) = (await tx.execute(text("SELECT traceparent FROM outbox"))).one()
     written = telemetry.parse_traceparent(traceparent)
     assert written is not None
