@@ -4,6 +4,7 @@ import typer
 
 from deploy.local import commands
 from deploy.local.demo.command import demo
+from deploy.verify.command import verify
 
 cli = typer.Typer(
     help="Plumbline on one machine.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -17,6 +18,7 @@ for command in (
     commands.reset,
     commands.token,
     commands.consume,
+    verify,
 ):
     cli.command()(command)
 

@@ -143,7 +143,7 @@ async def _check_pay(
     )
     until = run.approved_at or run.computed_at
     for row in rows:
-        if row["changed_at"] < until:
+        if row["changed_at"] <= until:
             key = (run.provider, run.id, row["employee"])
             kept = {"pay": people[row["employee"]].pay}
             findings.compare("compensation", "run_subjects", key, kept, {"pay": row["entries"]})
@@ -170,7 +170,7 @@ def _check_gathered(run: Run, people: Mapping[str, Gathered], versions: Versions
 def _then(run: Run, known: Mapping[int, Version]) -> Version | None:
     """The version that stood when the run was decided."""
     until = run.approved_at or run.computed_at
-    earlier = [number for number, version in known.items() if version.published_at < until]  # type: ignore[operator]
+    earlier = [number for number, version in known.items() if version.published_at <= until]  # type: ignore[operator]
     return known[max(earlier)] if earlier else None
 
 

@@ -50,7 +50,10 @@ async def by_person(connection: asyncpg.Connection, query: str) -> AsyncIterator
     """Rows of each person in turn. `query` begins with provider and employee and is put in their order here."""
     rows: list[asyncpg.Record] = []
     key: Key | None = None
-    ordered = f'SELECT * FROM ({query}) AS each ORDER BY 1 COLLATE "C", 2 COLLATE "C"'  # noqa: S608 - own queries
+    ordered = (
+        f"SELECT * FROM ({query}) AS each (provider, person) "  # noqa: S608 - own queries
+        'ORDER BY provider COLLATE "C", person COLLATE "C"'
+    )
     async for row in connection.cursor(ordered, prefetch=2_000):
         following = (row[0], row[1])
         if key is not None and following != key:
