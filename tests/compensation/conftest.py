@@ -12,6 +12,9 @@ from pydantic import JsonValue, SecretStr
 from sqlalchemy import text
 
 from deploy.local.databases import DatabaseUrls
+from services.compensation.api.ledger import VerificationOut
+from services.compensation.api.runs import AwardOut, RunOut
+from services.compensation.api.statements import AwardStatement
 from services.compensation.app import SERVICE
 from services.compensation.settings import CompensationSettings
 from shared.auth import TokenVerifier
@@ -86,9 +89,12 @@ class House:
             async with self.database.begin(provider) as tx:
                 await HANDLERS[topic.name](tx, Batch(provider, deliveries, self.now, lag=0))
 
+    async def step(self) -> bool:
+        """One turn of the timers; whether anything was due."""
+        return any([await run_due(self.database, timer, self.now) for timer in SERVICE.timers])
+
     async def worked(self) -> None:
-        """The timers run until nothing is due."""
-        while any([await run_due(self.database, timer, self.now) for timer in SERVICE.timers]):
+        while await self.step():
             pass
 
     async def rows(self, query: str, provider: ProviderId = ACME) -> list[tuple[object, ...]]:
@@ -115,7 +121,7 @@ class House:
             answer = await self.admin.put("/pay-ranges/g5", events.pay_range())
             assert answer.status_code == 200, answer.text
 
-    async def computed(self, run: str = "r-1", *, budget: str = "b-1", partial: str | None = None) -> Json:
+    async def computed(self, run: str = "r-1", *, budget: str = "b-1", partial: str | None = None) -> RunOut:
         body: Json = {"id": run, "cycle": CYCLE, "plan": "annual", "budget": budget}
         if partial:
             body |= {"partial": True, "reason": partial}
@@ -124,37 +130,33 @@ class House:
         await self.worked()
         return await self.run(run)
 
-    async def run(self, run: str = "r-1") -> Json:
+    async def run(self, run: str = "r-1") -> RunOut:
         answer = await self.admin.get(f"/runs/{run}")
         assert answer.status_code == 200, answer.text
-        found: Json = answer.json()
-        return found
+        return RunOut.model_validate(answer.json())
 
     async def approved(self, run: str = "r-1", *, key: str = "approve") -> httpx.Response:
-        version = (await self.run(run))["version"]
-        assert isinstance(version, int)
+        version = (await self.run(run)).version
         return await self.approver.post(f"/runs/{run}/approve", key=key, seen=version)
 
-    async def awards(self, run: str = "r-1") -> dict[str, Json]:
+    async def awards(self, run: str = "r-1") -> dict[str, AwardOut]:
         answer = await self.admin.get(f"/runs/{run}/awards?limit=200")
         assert answer.status_code == 200, answer.text
-        return {item["employee"]: item for item in answer.json()["items"]}
+        return {item["employee"]: AwardOut.model_validate(item) for item in answer.json()["items"]}
 
-    async def statement(self, name: str, query: str = "") -> Json:
+    async def statement(self, name: str, query: str = "") -> AwardStatement:
         answer = await self.admin.get(f"/statements/{name}?cycle={CYCLE}{query}")
         assert answer.status_code == 200, answer.text
         (award,) = answer.json()["awards"]
-        found: Json = award
-        return found
+        return AwardStatement.model_validate(award)
 
     async def ledger(self) -> list[tuple[object, ...]]:
         return await self.rows(
             "SELECT employee, component, sequence, before, amount, after, cause FROM ledger_entries ORDER BY 1, 2, 3"
         )
 
-    async def verified(self) -> Json:
-        found: Json = (await self.admin.get("/ledger/verification")).json()
-        return found
+    async def verified(self) -> bool:
+        return VerificationOut.model_validate((await self.admin.get("/ledger/verification")).json()).holds
 
 
 @pytest.fixture(scope="session")

@@ -168,10 +168,11 @@ def cell(minimum: str, default: str, maximum: str) -> Json:
     return {"minimum": minimum, "default": default, "maximum": maximum}
 
 
-def row(band: str, cells: Mapping[str, Json] | Json) -> Json:
-    """The same cell in all zones, or one for each."""
-    per_zone = dict(cells) if set(cells) == set(ZONES) else dict.fromkeys(ZONES, dict(cells))
-    return {"band": band, "cells": per_zone}  # type: ignore[dict-item]
+def row(band: str, cells: Mapping[str, JsonValue]) -> Json:
+    """The same cell in all zones but those that are named."""
+    everywhere: Json = {column: value for column, value in cells.items() if column not in ZONES}
+    per_zone: Json = {zone: cells.get(zone, dict(everywhere)) for zone in ZONES}
+    return {"band": band, "cells": per_zone}
 
 
 CURVE: Json = {

@@ -9,8 +9,8 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from services.compensation.model.award import POOL_OF, Line, Pool
-from services.compensation.model.plan import Rounding
+from services.compensation.model.award import POOL_OF, Assessment, Line, Pool, Subject
+from services.compensation.model.plan import Plan, Rounding
 from services.compensation.model.pool import Claim, Distribution, Infeasible, Share
 from services.compensation.model.run import Budget, Cycle, PoolResult, Run, RunState, Terms
 from services.compensation.rules.awards import Lookup, assess, closing_lines
@@ -21,7 +21,7 @@ from services.compensation.store.plans import PlanVersion
 from services.compensation.store.runs import NewRun
 from shared import audit
 from shared.auth import Principal
-from shared.contracts.ids import CycleId, PlanId, PoolId, ProviderId, RunId
+from shared.contracts.ids import CycleId, EmployeeId, PlanId, PoolId, ProviderId, RunId
 from shared.contracts.outcomes import NoticeKind, NoticeRequested
 from shared.errors import Conflict, FieldProblem, NotFound
 from shared.messaging import outbox, timers
@@ -157,9 +157,14 @@ async def work_on(tx: AsyncSession, provider: ProviderId, name: RunId, now: date
             await _close(tx, provider, run, context.terms, version.content.rounding, now)
             return
         lookup = Lookup(context.reference, context.period)
-        found = [(subject.employee, assess(version.content, lookup, subject)) for subject in subjects]
+        # On another thread: the process has requests to answer meanwhile.
+        found = await asyncio.to_thread(_assessed, version.content, lookup, subjects)
         await computation.save_assessments(tx, provider, name, found)
     await timers.schedule(tx, TIMER, provider, [name], now)
+
+
+def _assessed(plan: Plan, lookup: Lookup, subjects: Sequence[Subject]) -> list[tuple[EmployeeId, Assessment]]:
+    return [(subject.employee, assess(plan, lookup, subject)) for subject in subjects]
 
 
 async def _gather(tx: AsyncSession, provider: ProviderId, run: Run) -> None:
@@ -174,7 +179,7 @@ async def _close(tx: AsyncSession, provider: ProviderId, run: Run, terms: Terms,
     """Share out both pools; a run with a pool that cannot be shared out can be read, but not approved."""
     claims = await computation.claims(tx, run.run)
     amounts = {Pool.MERIT: terms.merit_pool, Pool.BONUS: terms.bonus_pool}
-    # On another thread: for a large provider this takes seconds, and the process has requests to answer.
+    # On another thread as well: for a large provider this takes seconds.
     outcomes = await asyncio.to_thread(_shared_out, claims, amounts, mode, terms.scale_up)
     for pool in Pool:
         outcome = outcomes[pool]

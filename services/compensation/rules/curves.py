@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import lru_cache
 
 from services.compensation.model.plan import Curve, CurveKind, Finding
 
 
 def payout(curve: Curve, score: Fraction) -> Fraction:
     """Percent at `score`: 0 below the first point, which itself counts; flat, or accelerated, above the last."""
-    points = [(Fraction(point.score), Fraction(point.percent)) for point in curve.points]
+    points = _points(curve)
     if score < points[0][0]:
         return Fraction(0)
     last_score, last_percent = points[-1]
@@ -24,6 +25,11 @@ def payout(curve: Curve, score: Fraction) -> Fraction:
     if curve.kind is CurveKind.STEPPED:
         return low
     return low + (high - low) * (score - left) / (right - left)
+
+
+@lru_cache(maxsize=1_000)
+def _points(curve: Curve) -> tuple[tuple[Fraction, Fraction], ...]:
+    return tuple((Fraction(point.score), Fraction(point.percent)) for point in curve.points)
 
 
 def findings(curve: Curve, pointer: str) -> Iterator[Finding]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from services.compensation.model.award import Component, Item, Line, PayEntry, PayRange, Step
 from services.compensation.model.currency import shown
-from services.compensation.model.plan import Cell, Plan
+from services.compensation.model.plan import Cell, Plan, Zone
 from services.compensation.rules import matrix
 from services.compensation.rules.lines import Account, percent
 
@@ -33,46 +33,45 @@ def merit(
     lift base pay above the range.
     """
     pay, pay_range = position.pay, position.pay_range
-    cell = matrix.cell_of(plan, band, matrix.zone_of(pay.base, pay_range))
+    zone = matrix.zone_of(pay.base, pay_range)
+    cell = matrix.cell_of(plan, band, zone)
     worked = pay.base * Fraction(pay.fte) * position.factor
-    prorated = worked * Fraction(counted, cycle_days)
-    headroom = max(_ZERO, (pay_range.maximum - pay.base) * Fraction(pay.fte) * position.factor)
+    days = Fraction(counted, cycle_days)
     rise = Account(Component.MERIT)
-    rise.add(Step.RAW, _label(band, position, cell), _inputs(position, cell), worked * percent(cell.default))
+    rated = f"band {band}" if band else "unrated"
+    label = f"{cell.default} % of {shown(pay.base, pay.currency)} at {pay.fte} of full time: {rated}, {zone}"
+    rise.add(Step.RAW, label, _inputs(position, cell, zone), worked * percent(cell.default))
+    whole = _Triple(*(worked * days * percent(share) for share in (cell.default, cell.minimum, cell.maximum)))
     rise.add(
         Step.PRORATION,
         f"{counted} of the {cycle_days} days of the cycle count",
         {"days": str(counted), "of": str(cycle_days)},
-        (prorated - worked) * percent(cell.default),
+        whole.raw - rise.total,
     )
-    whole = _item(Component.MERIT, cell, prorated, lambda amount: amount)
-    base_part = _item(Component.MERIT, cell, prorated, lambda amount: min(amount, headroom))
-    above = _item(Component.LUMP_SUM, cell, prorated, lambda amount: amount - min(amount, headroom))
-    if not above.maximum:
-        return (whole,), rise.lines
+    headroom = max(_ZERO, (pay_range.maximum - pay.base) * Fraction(pay.fte) * position.factor)
+    if whole.maximum <= headroom:
+        return (Item(Component.MERIT, *whole),), rise.lines
+    base_part = _Triple(*(min(amount, headroom) for amount in whole))
+    above = _Triple(*(amount - part for amount, part in zip(whole, base_part, strict=True)))
     limits = {"maximum": str(pay_range.maximum), "headroom": str(headroom)}
     fate = "becomes a lump sum" if plan.lump_sum_above_maximum else "is not paid"
     rise.add(Step.RANGE_MAXIMUM, f"What would exceed the range maximum {fate}", limits, -above.raw)
     if not plan.lump_sum_above_maximum:
-        return (base_part,), rise.lines
+        return (Item(Component.MERIT, *base_part),), rise.lines
     lump = Account(Component.LUMP_SUM)
     lump.add(Step.RANGE_MAXIMUM, "What would have exceeded the range maximum", limits, above.raw)
-    return (base_part, above), rise.lines + lump.lines
+    return (Item(Component.MERIT, *base_part), Item(Component.LUMP_SUM, *above)), rise.lines + lump.lines
 
 
-def _item(component: Component, cell: Cell, prorated: Fraction, part: Callable[[Fraction], Fraction]) -> Item:
-    raw, low, high = (part(prorated * percent(share)) for share in (cell.default, cell.minimum, cell.maximum))
-    return Item(component, raw, low, high)
+class _Triple(NamedTuple):
+    """An amount by the guideline, and by the limits of its cell."""
+
+    raw: Fraction
+    minimum: Fraction
+    maximum: Fraction
 
 
-def _label(band: str | None, position: Position, cell: Cell) -> str:
-    pay = position.pay
-    zone = matrix.zone_of(pay.base, position.pay_range)
-    rated = f"band {band}" if band else "unrated"
-    return f"{cell.default} % of {shown(pay.base, pay.currency)} at {pay.fte} of full time: {rated}, {zone}"
-
-
-def _inputs(position: Position, cell: Cell) -> dict[str, str]:
+def _inputs(position: Position, cell: Cell, zone: Zone) -> dict[str, str]:
     pay, pay_range = position.pay, position.pay_range
     return {
         "base": str(pay.base),
@@ -88,5 +87,5 @@ def _inputs(position: Position, cell: Cell) -> dict[str, str]:
         "range_valid_from": pay_range.valid_from.isoformat(),
         "compa_ratio": str(matrix.compa_ratio(pay.base, pay_range)),
         "range_penetration": str(matrix.penetration(pay.base, pay_range)),
-        "zone": matrix.zone_of(pay.base, pay_range).value,
+        "zone": zone.value,
     }
