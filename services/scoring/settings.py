@@ -14,3 +14,6 @@ class ScoringSettings(ServiceSettings):
     http_port: int = 8102
     # The sums, heads and timers of a batch are written once per person and day: large batches halve the cost of a fact.
     batch_size: int = Field(default=3_000, ge=1, le=10_000, description="records of one partition in one transaction")
+    rebuild_providers: tuple[str, ...] = Field(
+        default=(), description="JSON list of the providers whose tables the `rebuild` command recomputes"
+    )

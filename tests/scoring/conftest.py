@@ -66,6 +66,7 @@ class Person:
 
 @dataclass
 class House:
+    settings: ScoringSettings
     database: Database
     clock: Clock
     http: httpx.AsyncClient
@@ -154,7 +155,7 @@ async def houses(clone_database: Callable[[str], DatabaseUrls], issuer: ServedIs
             app = build_app(SERVICE, settings, database, verifier, clock)
             http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://scoring.test/v1")
             await stack.enter_async_context(http)
-            return House(database, clock, http, issuer)
+            return House(settings, database, clock, http, issuer)
 
         yield make
 
