@@ -31,6 +31,7 @@ def demo(
     agents: Annotated[int, typer.Option(min=world.FEWEST_AGENTS, help="Agents of the provider.")] = world.AGENTS,
     weeks: Annotated[int, typer.Option(min=1, help="Weeks of daily events.")] = world.WEEKS,
     seed: Annotated[int, typer.Option(help="Another seed is another provider.")] = world.SEED,
+    name: Annotated[str, typer.Option(help="Begins the provider's id: the same world beside itself.")] = world.NAME,
 ) -> None:
     """Start everything, load a BPO provider's quarter through the public APIs and show what came of it.
 
@@ -39,7 +40,7 @@ def demo(
     commands.up()
     console = Console(highlight=False)
     try:
-        found = asyncio.run(run(Stack.from_environment(), Size(agents, weeks, seed), console))
+        found = asyncio.run(run(Stack.from_environment(), Size(agents, weeks, seed, name), console))
     except BaseExceptionGroup as group:
         console.print(f"The demo stopped: {_first(group)}", style="bold red", markup=False, soft_wrap=True)
         raise typer.Exit(_FAILED) from None

@@ -14,7 +14,7 @@ from deploy.local.demo.memory import resident_by_program
 from deploy.local.demo.world import CYCLE
 
 _MOST_MEMORY = 2.5 * 2**30
-_LINES_SHOWN, _EVENTS_SHOWN = 40, 6
+_EVENTS_SHOWN = 6
 
 
 def show(console: Console, course: Course, findings: Findings) -> None:
@@ -42,7 +42,7 @@ def _show_bands(console: Console, findings: Findings) -> None:
 
 
 def _show_pools(console: Console, findings: Findings) -> None:
-    titles = ("pool", "amount", "asked for", "scale", "awarded", "left", "awarded + left = amount")
+    titles = ("pool", "amount", "asked for", "scale", "awarded", "left", "closes")
     table = Table(*titles, title="Pools", title_justify="left", box=None)
     for currency, run in findings.runs.items():
         for pool in run["pools"]:
@@ -51,7 +51,7 @@ def _show_pools(console: Console, findings: Findings) -> None:
                 f"{currency} {pool['pool']}",
                 _money(pool["amount"]),
                 _money(round(float(asked) / float(over or 1))),
-                f"{_ratio(pool['scale']):.4f}" if pool["binds"] else "1, does not bind",
+                f"{_ratio(pool['scale']):.4f}, binds" if pool["binds"] else "1",
                 _money(pool["awarded"]),
                 _money(pool["undistributed"]),
                 "✓" if pool["awarded"] + pool["undistributed"] == pool["amount"] else "✗",
@@ -64,7 +64,7 @@ def _show_statement(console: Console, award: Body) -> None:
     table = Table("cause", "component", "step", "what", "change", title=title, title_justify="left", box=None)
     for calculation in award["calculations"]:
         for line in calculation["lines"]:
-            if line["component"] is not None:
+            if line["component"] is not None and _ratio(line["change"]):
                 change = _money(round(_ratio(line["change"])))
                 table.add_row(calculation["cause"], line["component"], line["step"], line["label"], change)
     console.print(table)

@@ -21,11 +21,12 @@ GRADE_OF = {"agent": "G1", "senior-agent": "G2", "specialist": "G3", "team-lead"
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What makes one demo world another; two worlds may live in one stack."""
+    """What makes one demo world another. Two may live in one stack, even equal ones under two names."""
 
     agents: int = AGENTS
     weeks: int = WEEKS
     seed: int = SEED
+    name: str = NAME
 
     def __post_init__(self) -> None:
         if self.agents < FEWEST_AGENTS or self.weeks < 1:
@@ -35,7 +36,7 @@ class Size:
     def provider(self) -> str:
         """The id of the provider; another size or seed is another provider."""
         usual = (self.agents, self.weeks, self.seed) == (AGENTS, WEEKS, SEED)
-        return NAME if usual else f"{NAME}-{self.agents}-{self.weeks}-{self.seed}"
+        return self.name if usual else f"{self.name}-{self.agents}-{self.weeks}-{self.seed}"
 
     @property
     def teams(self) -> int:
