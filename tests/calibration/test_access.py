@@ -57,6 +57,15 @@ async def test_ones_own_row_is_missing_from_lists_exports_and_counts(team: House
     assert (await who.get("/sessions")).json()["items"][0]["counts"]["subjects"] == 4
 
 
+async def test_the_audit_says_that_a_case_was_decided_and_not_what(team: House) -> None:
+    await team.facilitator.change("e-m1", "B4")
+    await team.admin.approve("e-m1", seen=2)
+    entries = (await team.person("hr_admin", employee="e-m1").get("/audit")).json()["items"]
+    about = [entry for entry in entries if entry["object"] == "session/s-1/subjects/e-m1"]
+    assert sorted(entry["action"] for entry in about) == ["session.decided", "session.judged"]
+    assert "B4" not in str(about)
+
+
 async def test_who_is_a_subject_of_a_session_does_not_publish_it(team: House) -> None:
     await team.told(employee("e-fac", manager="e-dir"))
     for subject in ("e-1", "e-2", "e-3", "e-4", "e-m1"):

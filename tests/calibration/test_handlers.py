@@ -197,3 +197,10 @@ async def test_a_scorecard_and_a_decision_on_the_same_person_wait_for_each_other
     newer = scorecard("e-1", "B4", 2, ScorecardStatus.ACCEPTED)
     answer = await crossing(team, newer, team.facilitator.confirm("e-1"))
     assert answer.status_code == 412
+
+
+async def test_people_who_work_nowhere_are_known_and_report_to_nobody(house: House) -> None:
+    nowhere = employee("e-hr").model_copy(update={"assignments": ()})
+    await house.told(nowhere, employee("e-1", manager="e-m1"))
+    assert await house.rows("SELECT employee FROM employees ORDER BY employee") == [("e-1",), ("e-hr",)]
+    assert await house.rows("SELECT employee, manager FROM superiors") == [("e-1", "e-m1")]

@@ -198,8 +198,7 @@ async def test_publishing_is_audited(team: House) -> None:
     assert done == [
         "session.created",
         "session.opened",
-        "session.change",
-        *["session.confirm"] * 4,
+        *["session.decided"] * 5,
         "session.locked",
         "session.published",
     ]

@@ -228,4 +228,4 @@ async def test_revisions_are_listed_to_whom_they_concern(published: House) -> No
 async def test_revising_is_audited(published: House) -> None:
     await published.told(scorecard("e-1", "B5", 2, ACCEPTED))
     await published.facilitator.revise("e-1", "B5", seen=3)
-    assert (await published.audited())[-1] == ("revision.change", "done")
+    assert (await published.audited())[-1] == ("revision.decided", "done")

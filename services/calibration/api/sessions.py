@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
 
@@ -42,10 +43,9 @@ class PlanIn(Body):
     participants: list[Employee] = Field(default=[], max_length=500)
     deadline: Time
 
-    def to_model(self, who: Principal) -> Plan:
+    def to_model(self) -> Plan:
         participants = tuple(sorted(set(self.participants)))
-        owner = self.owner or who.employee
-        return Plan(self.name, self.scope.to_model(), owner, self.facilitator, participants, self.deadline)
+        return Plan(self.name, self.scope.to_model(), self.owner, self.facilitator, participants, self.deadline)
 
 
 class SessionIn(PlanIn):
@@ -150,7 +150,9 @@ async def _shown(tx: AsyncSession, who: Principal, session: SessionModel, respon
 @router.post("", status_code=201)
 async def post_session(body: SessionIn, who: Admin, app: App, response: Response) -> SessionOut:
     async with app.database.begin(who.tenant) as tx:
-        made = await sessions.prepare(tx, who, body.id, body.cycle, body.to_model(who), app.clock())
+        plan = body.to_model()
+        owned = replace(plan, owner=plan.owner or who.employee)
+        made = await sessions.prepare(tx, who, body.id, body.cycle, owned, app.clock())
         return await _shown(tx, who, made, response)
 
 
@@ -180,7 +182,7 @@ async def put_session(
     session: Session, body: PlanIn, who: Admin, app: App, if_match: IfMatch, response: Response
 ) -> SessionOut:
     async with app.database.begin(who.tenant) as tx:
-        changed = await sessions.edit(tx, who, session, body.to_model(who), if_match, app.clock())
+        changed = await sessions.edit(tx, who, session, body.to_model(), if_match, app.clock())
         return await _shown(tx, who, changed, response)
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.calibration import rules
 from services.calibration.commands.access import actor, cycle_of, person, refusal, refuse_outside, refuse_own_case
-from services.calibration.model import Case, Decision, Rationale, Refused, Session, SessionState, Step
+from services.calibration.model import Act, Case, Decision, Rationale, Refused, Session, SessionState, Step
 from services.calibration.store import decisions, sessions, subjects
 from shared import audit
 from shared.auth import Principal
@@ -54,15 +54,11 @@ async def _stand(
 
 
 async def note_decision(tx: AsyncSession, who: Principal, made: Decision) -> None:
-    detail: Mapping[str, str | int | None] = {
-        "before": made.case.band,
-        "after": made.step.band,
-        "state": made.step.state.value,
-        "version": made.version,
-        "rationale": made.rationale.code.value if made.rationale else None,
-    }
-    action = f"{made.case.stage}.{made.step.act}"
+    """That it was decided, not what: people who read the audit may be subjects too. The version leads to the rest."""
+    judged = made.step.act in (Act.APPROVE, Act.REJECT)
+    action = f"{made.case.stage}.{'judged' if judged else 'decided'}"
     subject = f"session/{made.case.session}/subjects/{made.case.employee}"
+    detail = {"version": made.version}
     await audit.record(tx, audit.Entry(who.tenant, made.at, who.subject, action, subject, detail=detail))
 
 
