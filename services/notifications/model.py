@@ -9,6 +9,8 @@ from enum import StrEnum
 from typing import NewType
 from uuid import UUID
 
+from shared.contracts.ids import CycleId, EmployeeId, ProviderId, UnitId
+
 NoticeId = NewType("NoticeId", UUID)
 DeliveryId = NewType("DeliveryId", UUID)
 EndpointId = NewType("EndpointId", UUID)
@@ -56,9 +58,9 @@ class NewNotice:
     """`cause` and `recipient` identify it: whatever arrives how often, there is one notice of both."""
 
     cause: str
-    recipient: str
+    recipient: EmployeeId
     kind: Kind
-    cycle: str | None
+    cycle: CycleId | None
     ids: Ids
     happened_at: datetime
 
@@ -67,9 +69,9 @@ class NewNotice:
 class Notice:
     id: NoticeId
     cause: str
-    recipient: str
+    recipient: EmployeeId
     kind: Kind
-    cycle: str | None
+    cycle: CycleId | None
     cycle_name: str | None
     ids: Ids
     happened_at: datetime
@@ -83,16 +85,16 @@ class RoleRequest:
 
     cause: str
     role: str
-    unit: str | None
+    unit: UnitId | None
     kind: Kind
-    cycle: str | None
+    cycle: CycleId | None
     ids: Ids
     happened_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    employee: str
+    employee: EmployeeId
     email: str
     roles: tuple[ContactRole, ...]
     locale: str | None
@@ -118,7 +120,7 @@ class Endpoint:
 class Claim:
     """One attempt at one delivery; `attempt` fences what a slower claimer of the same delivery would record."""
 
-    provider: str
+    provider: ProviderId
     delivery: DeliveryId
     attempt: int
     failures: int
@@ -135,6 +137,7 @@ class Letter:
     locale: str
     kind: Kind
     cycle: str | None
+    """Its name, or its id as long as no name is known."""
     happened_at: datetime
     time_zone: str
 
@@ -150,7 +153,7 @@ class Message:
     notice: NoticeId
     kind: Kind
     cause: str
-    recipient: str
+    recipient: EmployeeId
     ids: Ids
     happened_at: datetime
 

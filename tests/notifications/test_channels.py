@@ -19,9 +19,10 @@ from cryptography.x509.oid import NameOID
 from services.notifications.channels.mail import Mailer
 from services.notifications.channels.webhooks import AddressRefused, PinnedTransport, WebhookSender
 from services.notifications.model import Claim, DeliveryId, EndpointId, Kind, Letter, Message, NoticeId, Verdict
-from tests.notifications.conftest import START, Clock, House, Mailbox, Receiver
+from shared.contracts.ids import EmployeeId
+from tests.notifications.conftest import ACME, START, Clock, House, Mailbox, Receiver
 
-CLAIM = Claim("acme", DeliveryId(UUID(int=1)), attempt=1, failures=0)
+CLAIM = Claim(ACME, DeliveryId(UUID(int=1)), attempt=1, failures=0)
 
 
 class Names:
@@ -45,7 +46,7 @@ def message(url: str) -> Message:
         notice=NoticeId(UUID(int=3)),
         kind=Kind.AWARD_DECIDED,
         cause="award/r-1/e-1/1",
-        recipient="e-1",
+        recipient=EmployeeId("e-1"),
         ids={"run": "r-1"},
         happened_at=START,
     )
@@ -159,6 +160,27 @@ async def test_tls_names_and_checks_the_host_that_was_asked_for_not_the_address(
     server.close()
     await server.wait_closed()
     assert results == [(Verdict.DELIVERED, None), (Verdict.RETRY, "tls-failed")]
+
+
+async def test_no_host_is_talked_to_over_a_connection_whose_certificate_was_checked_for_another(
+    tmp_path: Path,
+) -> None:
+    async def keep_open(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readline():
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        writer.close()
+
+    server_context, trusting = certificate_for("hooks.example.com", tmp_path)
+    server = await asyncio.start_server(keep_open, "127.0.0.1", 0, ssl=server_context)
+    port = server.sockets[0].getsockname()[1]
+    transport = PinnedTransport(allow_private=True, resolve=Names(["127.0.0.1"]), verify=trusting)
+    async with httpx.AsyncClient(transport=transport) as client:
+        assert (await client.get(f"https://hooks.example.com:{port}/")).status_code == 204
+        with pytest.raises(httpx.ConnectError):
+            await client.get(f"https://other.example.com:{port}/")
+    server.close()
+    await server.wait_closed()
 
 
 def letter(**changes: str | None) -> Letter:

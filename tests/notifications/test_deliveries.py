@@ -17,7 +17,7 @@ from services.notifications.commands import deliveries as commands
 from services.notifications.commands.deliveries import Round, claim_mail
 from services.notifications.handlers.deliveries import DeliveryLoop
 from services.notifications.handlers.topics import on_awards, on_classifications
-from services.notifications.model import Channel, Letter, Message, Outcome, Verdict
+from services.notifications.model import Channel, Claim, Letter, Message, Outcome, Verdict
 from services.notifications.rules.retries import DELAYS, LEASE
 from tests.notifications import events
 from tests.notifications.conftest import ACME, House, Mailbox, Receiver
@@ -87,6 +87,40 @@ async def test_a_claimer_that_lost_its_lease_cannot_undo_what_the_next_one_recor
         await commands.record(tx, Channel.EMAIL, failed, house.clock())
     (delivery,) = await house.deliveries()
     assert delivery["state"] == "delivered"
+
+
+async def test_of_a_slow_attempt_only_its_success_is_news_once_a_later_one_was_recorded(house: House) -> None:
+    async def claimed() -> Claim:
+        async with house.database.begin() as tx:
+            (letter,) = (await claim_mail(tx, house.clock(), 10)).items
+        return letter.claim
+
+    async def recorded(claim: Claim, verdict: Verdict, error: str | None) -> tuple[object, object]:
+        async with house.database.begin() as tx:
+            await commands.record(tx, Channel.EMAIL, [Outcome(claim, verdict, error)], house.clock())
+        (row,) = await house.deliveries()
+        return row["state"], row["last_error"]
+
+    await house.contact("e-1")
+    await house.told(on_awards, events.decided("e-1"))
+    slow = await claimed()
+    house.clock.forward(seconds=LEASE.total_seconds())
+    latest = await claimed()
+    assert await recorded(latest, Verdict.RETRY, "smtp-450") == ("failed", "smtp-450")
+    assert await recorded(slow, Verdict.NEVER, "smtp-timeout") == ("failed", "smtp-450")
+    assert await recorded(slow, Verdict.DELIVERED, None) == ("delivered", None)
+    assert await queued(house) == 0
+
+
+async def test_what_one_process_is_claiming_another_passes_over_without_waiting(house: House) -> None:
+    await house.contact("e-1")
+    await house.contact("e-2")
+    await house.told(on_awards, events.decided("e-1"), events.decided("e-2"))
+    async with house.database.begin() as one, house.database.begin() as two, asyncio.timeout(5):
+        first = await claim_mail(one, house.clock(), 1)
+        second = await claim_mail(two, house.clock(), 10)
+    assert len(first.items) == len(second.items) == 1
+    assert first.items[0].claim.delivery != second.items[0].claim.delivery
 
 
 async def test_two_processes_send_each_mail_once(house: House, mailbox: Mailbox) -> None:

@@ -17,9 +17,11 @@ from services.notifications.rules import wording
 from services.notifications.rules.addresses import is_mail_address, is_public, url_objection
 from services.notifications.rules.retries import DELAYS, LONGEST_WAIT, parse_retry_after, settle
 from services.notifications.rules.webhooks import body_of, headers_of, show_secret
+from shared.contracts.ids import EmployeeId
+from tests.notifications.conftest import ACME
 
 NOW = datetime(2026, 7, 1, 9, 0, tzinfo=UTC)
-CLAIM = Claim("acme", DeliveryId(UUID(int=1)), attempt=1, failures=0)
+CLAIM = Claim(ACME, DeliveryId(UUID(int=1)), attempt=1, failures=0)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +96,7 @@ def test_anything_else_is_not(address: str) -> None:
 
 
 def outcome(verdict: Verdict, failures: int = 0, asked: timedelta | None = None) -> Outcome:
-    return Outcome(Claim("acme", CLAIM.delivery, failures + 1, failures), verdict, "http-500", asked)
+    return Outcome(Claim(ACME, CLAIM.delivery, failures + 1, failures), verdict, "http-500", asked)
 
 
 @given(st.integers(0, 20), st.none() | st.timedeltas(timedelta(0), timedelta(days=400)))
@@ -144,7 +146,7 @@ def message(*secrets: bytes, ids: dict[str, str | int] | None = None) -> Message
         notice=NoticeId(UUID(int=3)),
         kind=Kind.AWARD_DECIDED,
         cause="award/r-1/e-1/1",
-        recipient="e-1",
+        recipient=EmployeeId("e-1"),
         ids=ids or {"run": "r-1", "version": 1},
         happened_at=NOW,
     )

@@ -59,7 +59,7 @@ class ContactOut(BaseModel):
     @classmethod
     def of(cls, contact: Contact) -> ContactOut:
         return cls(
-            employee=EmployeeId(contact.employee),
+            employee=contact.employee,
             email=contact.email,
             roles=list(contact.roles),
             locale=contact.locale,

@@ -27,12 +27,12 @@ async def put(
     tx: AsyncSession, provider: ProviderId, contact: Contact, if_match: Precondition, *, by: str, now: datetime
 ) -> Contact:
     """Create, or change what the caller has read; the same again is no change."""
-    current = await contacts.find(tx, EmployeeId(contact.employee), lock=True)
+    current = await contacts.find(tx, contact.employee, lock=True)
     if current is not None:
         if_match.check(current.version)
     saved = await contacts.save(tx, provider, [contact], now)
     if not saved:
-        found = current or await contacts.find(tx, EmployeeId(contact.employee), lock=True)
+        found = current or await contacts.find(tx, contact.employee, lock=True)
         if found is None:
             raise NotFound("the contact was deleted meanwhile")
         return found

@@ -71,7 +71,7 @@ async def record(tx: AsyncSession, channel: Channel, outcomes: Sequence[Outcome]
     """Settle each attempt; pause endpoints that are silent, and switch off those that say they are gone."""
     by_provider: dict[ProviderId, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
-        by_provider[ProviderId(outcome.claim.provider)].append(outcome)
+        by_provider[outcome.claim.provider].append(outcome)
     for provider in sorted(by_provider):
         await enter_provider(tx, provider)
         await _record(tx, channel, provider, by_provider[provider], now)

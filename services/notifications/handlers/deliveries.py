@@ -74,11 +74,7 @@ class DeliveryLoop(Generic[T]):
 
     async def _record(self, outcomes: Sequence[Outcome]) -> None:
         # What is sent and not recorded is sent again: a moment without the database should not cause that.
-        async for attempt in stamina.retry_context(on=is_transient_error, attempts=5, timeout=30):
+        async for attempt in stamina.retry_context(on=is_transient, attempts=5, timeout=30):
             with attempt:
                 async with self.database.begin() as tx:
                     await deliveries.record(tx, self.channel, outcomes, self.clock())
-
-
-def is_transient_error(error: Exception) -> bool:
-    return is_transient(error)
