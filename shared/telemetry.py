@@ -89,6 +89,13 @@ def parse_traceparent(value: str | None) -> SpanContext | None:
     return context if context.is_valid else None
 
 
+def link(causes: Iterable[str | None]) -> None:
+    """Link the span at work to what it turned out to rest on: rows know what wrote them, and are read only later."""
+    current = trace.get_current_span()
+    for found in filter(None, map(parse_traceparent, dict.fromkeys(causes))):
+        current.add_link(found)
+
+
 @contextmanager
 def span(
     name: str,
