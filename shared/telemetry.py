@@ -14,7 +14,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags
+from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, TraceFlags
 from prometheus_client import Counter, Gauge, Histogram
 
 # Attributes; the messaging and HTTP ones follow the semantic conventions.
@@ -22,6 +22,7 @@ DESTINATION = "messaging.destination.name"
 PARTITION = "messaging.destination.partition.id"
 BATCH_SIZE = "messaging.batch.message_count"
 FIRST_OFFSET = "messaging.kafka.offset"
+ERROR_TYPE = "error.type"
 HTTP_METHOD = "http.request.method"
 HTTP_ROUTE = "http.route"
 HTTP_STATUS = "http.response.status_code"
@@ -105,11 +106,25 @@ def span(
     causes: Iterable[str | None] = (),
     parent: str | None = None,
 ) -> Iterator[Span]:
-    """A span that is current inside the block, linked to the distinct `causes` (traceparents)."""
+    """A span that is current inside the block, linked to the distinct `causes` (traceparents).
+
+    An error leaves its type behind and nothing else: messages and stack traces can hold names and pay.
+    """
     links = [Link(found) for found in map(parse_traceparent, dict.fromkeys(causes)) if found]
     inherited = parse_traceparent(parent)
     context = trace.set_span_in_context(NonRecordingSpan(inherited)) if inherited else None
     with trace.get_tracer("plumbline").start_as_current_span(
-        name, context=context, kind=kind, attributes=attributes, links=links
+        name,
+        context=context,
+        kind=kind,
+        attributes=attributes,
+        links=links,
+        record_exception=False,
+        set_status_on_exception=False,
     ) as current:
-        yield current
+        try:
+            yield current
+        except BaseException as error:
+            current.set_status(StatusCode.ERROR)
+            current.set_attribute(ERROR_TYPE, type(error).__name__)
+            raise

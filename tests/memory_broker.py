@@ -79,6 +79,12 @@ class MemoryBroker:
     def reader(self, group: str, topics: Sequence[str]) -> MemoryReader:
         return MemoryReader(self, group, topics)
 
+    def producer(self) -> MemoryProducer:
+        return MemoryProducer(self)
+
+    def partitions(self, topic: str) -> set[int]:
+        return {partition.number for partition in self._logs if partition.topic == topic}
+
     def log(self, partition: Partition) -> _Log:
         return self._logs[partition]
 
@@ -92,10 +98,51 @@ class MemoryBroker:
             self._rebalance(member.group)
 
     def _rebalance(self, group: str) -> None:
-        members = self._members[group]
+        members = self._members.get(group, [])
         for index, member in enumerate(members):
             of_topics = sorted(partition for partition in self._logs if partition.topic in member.topics)
             member.assign(of_topics[index :: len(members)], self._committed.get(group, {}))
+
+
+class MemoryBatch:
+    """As large as it gets, unlike Kafka's."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[bytes, bytes, Headers]] = []
+
+    def append(self, *, timestamp: int | None, key: bytes, value: bytes, headers: Headers) -> int:
+        self.records.append((key, value, headers))
+        return len(self.records)
+
+    def record_count(self) -> int:
+        return len(self.records)
+
+    def close(self) -> None: ...
+
+
+class MemoryProducer:
+    """What the relay needs of a producer."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self._broker = broker
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        return self._broker.partitions(topic)
+
+    def create_batch(self) -> MemoryBatch:
+        return MemoryBatch()
+
+    async def send_batch(self, batch: MemoryBatch, topic: str, *, partition: int) -> asyncio.Future[None]:
+        await asyncio.sleep(0)
+        for record in batch.records:
+            self._broker.append(Partition(topic, partition), *record)
+        acknowledged: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        acknowledged.set_result(None)
+        return acknowledged
 
 
 class MemoryReader:

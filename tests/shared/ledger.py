@@ -39,7 +39,7 @@ _CREATE = """
     CREATE TABLE aggregates (id text PRIMARY KEY, version integer NOT NULL);
     CREATE TABLE promises (aggregate text REFERENCES aggregates DEFERRABLE INITIALLY DEFERRED)
 """
-_WRITE = text("""
+WRITE_EFFECTS = text("""
     INSERT INTO effects (provider, employee, event)
     SELECT :provider, employee, event FROM unnest(CAST(:employees AS text[]), CAST(:events AS text[]))
          WITH ORDINALITY AS row (employee, event, place) ORDER BY place
@@ -132,7 +132,7 @@ class Ledger:
             "employees": [event.employee for event in found],
             "events": [event.event for event in found],
         }
-        await tx.execute(_WRITE, values)
+        await tx.execute(WRITE_EFFECTS, values)
         for event in found:
             if waiting := self.failures[event.event]:
                 raise waiting[0] if event.event in self.lasting else waiting.pop(0)

@@ -1,0 +1,97 @@
+"""Schedules that hypothesis makes up, over the memory broker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from pydantic import SecretStr
+
+from shared.contracts.topics import KPI_EVENTS
+from shared.messaging.log import LogReader
+from shared.settings import ServiceSettings
+from tests.memory_broker import MemoryBroker, MemoryProducer
+from tests.shared.disturbances import EMPLOYEES, World, new_world
+from tests.shared.ledger import SERVICE
+
+PARTITIONS = 3
+
+
+class InMemory:
+    def __init__(self) -> None:
+        self.inside = MemoryBroker({KPI_EVENTS.name: PARTITIONS})
+
+    def producer(self) -> MemoryProducer:
+        return self.inside.producer()
+
+    def reader(self) -> LogReader:
+        return self.inside.reader(SERVICE, [KPI_EVENTS.name])
+
+    def expelled_reader(self) -> LogReader:
+        return self.inside.reader("nobody's", [KPI_EVENTS.name])
+
+    async def rebalance(self) -> None:
+        self.inside.shake(SERVICE)
+
+
+class Disturbances(RuleBasedStateMachine):
+    """Each rule is one step of the world; `teardown` lets it come to rest and compares."""
+
+    database_url: SecretStr
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._runner = asyncio.Runner()
+        nowhere = ServiceSettings(
+            database_url=self.database_url, kafka_bootstrap="-", oidc_issuer="http://127.0.0.1", http_port=0
+        )
+        self._log = InMemory()
+        self._world: World = self._runner.run(new_world(self._log, nowhere))
+
+    def _do(self, step: Coroutine[Any, Any, None]) -> None:
+        self._runner.run(step)
+
+    @rule(employee=st.integers(0, EMPLOYEES - 1), count=st.integers(1, 4), commits=st.sampled_from([True, True, False]))
+    def announce(self, employee: int, count: int, commits: bool) -> None:
+        self._do(self._world.announce(employee, count, commits=commits))
+
+    @rule(lose_answers=st.booleans())
+    def relay(self, lose_answers: bool) -> None:
+        self._do(self._world.relay(lose_answers=lose_answers))
+
+    @rule(batch_size=st.integers(1, 5), borders=st.integers(1, 40), rebalances=st.booleans())
+    def consume(self, batch_size: int, borders: int, rebalances: bool) -> None:
+        self._do(self._world.consume(batch_size, borders=borders, rebalances=rebalances))
+
+    @rule(late=st.booleans())
+    def seek_late(self, late: bool) -> None:
+        self._log.inside.late_seeks = late
+
+    @rule()
+    def freeze(self) -> None:
+        self._do(self._world.freeze())
+
+    @rule()
+    def thaw(self) -> None:
+        self._do(self._world.thaw())
+
+    def teardown(self) -> None:
+        try:
+            self._do(self._world.end())
+        finally:
+            self._do(self._world.database.close())
+            self._runner.close()
+
+
+def run_schedules(database_url: str, count: int) -> None:
+    Disturbances.database_url = SecretStr(database_url)
+    run_state_machine_as_test(
+        Disturbances,
+        settings=settings(
+            max_examples=count, stateful_step_count=14, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )

@@ -1,0 +1,62 @@
+"""Any schedule of deaths, rebalances and lost answers ends like an undisturbed run; one schedule also on Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from aiokafka import AIOKafkaProducer
+
+from deploy.local.databases import DatabaseUrls
+from shared.contracts.topics import KPI_EVENTS
+from shared.messaging import kafka
+from shared.messaging.log import LogReader
+from shared.settings import ServiceSettings
+from tests.shared.disturbances import EMPLOYEES, new_world
+from tests.shared.ledger import SERVICE
+from tests.shared.schedules import PARTITIONS, run_schedules
+
+
+class OnKafka:
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._settings = settings
+
+    def producer(self) -> AIOKafkaProducer:
+        return kafka.producer(self._settings)
+
+    def reader(self) -> LogReader:
+        return kafka.KafkaReader(self._settings, SERVICE, [KPI_EVENTS.name])
+
+    def expelled_reader(self) -> LogReader:
+        return kafka.KafkaReader(self._settings, "nobodys", [KPI_EVENTS.name])
+
+    async def rebalance(self) -> None:
+        passing = self.reader()
+        await passing.open()
+        await passing.close()
+
+
+def test_any_schedule_ends_like_an_undisturbed_run(ledger_urls: DatabaseUrls) -> None:
+    run_schedules(ledger_urls.app, count=12)
+
+
+async def test_one_schedule_on_kafka(
+    settings_for: Callable[[DatabaseUrls], ServiceSettings], ledger_urls: DatabaseUrls
+) -> None:
+    settings = settings_for(ledger_urls)
+    await kafka.create_topics(settings, topics=[replace(KPI_EVENTS, partitions=PARTITIONS)])
+    world = await new_world(OnKafka(settings), settings)
+    for employee in range(EMPLOYEES):
+        await world.announce(employee, 3, commits=employee != 2)
+    await world.relay(lose_answers=True)
+    await world.freeze()
+    await world.consume(2, borders=9)
+    await world.announce(0, 4, commits=True)
+    await world.relay(lose_answers=True)
+    await world.consume(3, borders=12, rebalances=True)
+    await world.thaw()
+    await world.announce(2, 2, commits=True)
+    await world.relay(lose_answers=False)
+    await world.consume(1, borders=14)
+    await world.end()
+    await world.database.close()
