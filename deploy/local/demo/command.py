@@ -25,6 +25,7 @@ from deploy.local.layout import Stack
 from deploy.local.tokens import TokenSigner
 
 _FAILED = 1
+_WIDTH_OF_A_LOG = 120
 
 
 def demo(
@@ -39,6 +40,8 @@ def demo(
     """
     commands.up()
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _WIDTH_OF_A_LOG
     try:
         found = asyncio.run(run(Stack.from_environment(), Size(agents, weeks, seed, name), console))
     except BaseExceptionGroup as group:

@@ -43,7 +43,9 @@ def _show_bands(console: Console, findings: Findings) -> None:
 
 def _show_pools(console: Console, findings: Findings) -> None:
     titles = ("pool", "amount", "asked for", "scale", "awarded", "left", "closes")
-    table = Table(*titles, title="Pools", title_justify="left", box=None)
+    table = Table(title="Pools", title_justify="left", box=None)
+    for title in titles:
+        table.add_column(title, no_wrap=True, justify="left" if title == "pool" else "right")
     for currency, run in findings.runs.items():
         for pool in run["pools"]:
             asked, _, over = str(pool["requested"]).partition("/")
