@@ -34,7 +34,7 @@ from services.scoring.model.templates import (
     TemplateVersion,
 )
 from services.scoring.rules import bands, curves
-from services.scoring.rules.facts import deltas, effective
+from services.scoring.rules.facts import deltas
 from services.scoring.rules.rounding import rounded
 from services.scoring.rules.scorecards import compose
 from services.scoring.rules.segments import cut, placement
@@ -514,8 +514,8 @@ def test_sums_do_not_depend_on_arrival_order_batches_or_duplicates(history: list
         known += added
     expected: dict[tuple[str, str, date], tuple[F, F, int]] = {}
     for root in {fact.root for fact in history}:
-        last = effective([fact for fact in history if fact.root == root])
-        if last is not None and last.numerator is not None and last.denominator is not None:
+        last = max((fact for fact in history if fact.root == root), key=lambda fact: fact.revision)
+        if last.numerator is not None and last.denominator is not None:
             key = (last.employee, last.metric, last.occurred_on)
             num, den, events = expected.get(key, (F(0), F(0), 0))
             expected[key] = (num + F(last.numerator), den + F(last.denominator), events + 1)
