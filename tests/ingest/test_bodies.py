@@ -61,13 +61,14 @@ async def test_five_thousand_events_are_taken_and_one_more_is_not(world: World) 
     assert (await world.send([seen(f"evt-{n}") for n in range(5_000)])).json()["accepted"] == 5_000
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400", "1" * 5_000, "1e99999999999999999999"])
-async def test_a_number_that_is_none_is_refused_alone(world: World, number: str) -> None:
-    good = json.dumps(seen("evt-2"))
-    bad = json.dumps(seen()).replace("9000", number)
-    answer = (await world.send_raw(f"[{bad}, {good}]".encode())).json()
-    assert answer["accepted"] == 1
-    assert [(one["index"], one["pointer"]) for one in answer["rejected"]] == [(0, "/0/numerator")]
+async def test_a_number_that_is_none_is_refused_alone(world: World) -> None:
+    numbers = ["NaN", "Infinity", "-Infinity", "1e400", "1" * 5_000, "1e99999999999999999999"]
+    for place, number in enumerate(numbers):
+        good = json.dumps(seen(f"evt-{place}"))
+        bad = json.dumps(seen("bad")).replace("9000", number)
+        answer = (await world.send_raw(f"[{bad}, {good}]".encode())).json()
+        assert answer["accepted"] == 1
+        assert [(one["index"], one["pointer"]) for one in answer["rejected"]] == [(0, "/0/numerator")], number
 
 
 async def test_a_member_named_twice_makes_its_event_unreadable(world: World) -> None:
