@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from datetime import date
 from decimal import Decimal
 
+import httpx
+from sqlalchemy import text
+
 from services.ingest.handlers import on_cycles
-from services.ingest.store.journal import join_intake
 from shared.contracts.ids import Band, CycleId, ProviderId
 from shared.contracts.scoring import BandCut, CycleChanged, CycleState
 from shared.messaging.envelope import Batch, Delivery
@@ -73,7 +76,7 @@ async def test_everything_acknowledged_before_the_seal_stands_before_it(world: W
     outbox id than every marker, and nothing lies between the markers."""
     await deliver(world, cycle(1))
     acknowledged: list[str] = []
-    sealed = asyncio.Event()
+    busy, sealed = asyncio.Event(), asyncio.Event()
     before: list[str] = []
 
     async def write(writer: int) -> None:
@@ -83,11 +86,12 @@ async def test_everything_acknowledged_before_the_seal_stands_before_it(world: W
             answer = await world.send([seen(event) for event in ids])
             assert answer.json()["accepted"] == 20
             acknowledged.extend(ids)
+            if len(acknowledged) >= 200:
+                busy.set()
             number += 1
 
     async def freeze() -> None:
-        while len(acknowledged) < 200:
-            await asyncio.sleep(0.01)
+        await busy.wait()
         before.extend(acknowledged)
         await deliver(world, cycle(2, CycleState.FREEZING))
         sealed.set()
@@ -102,12 +106,40 @@ async def test_everything_acknowledged_before_the_seal_stands_before_it(world: W
     assert {f"acd/{event}" for event in before} <= set(order[: places[0]])
 
 
-async def test_a_writer_that_has_not_committed_is_waited_for(world: World) -> None:
-    await deliver(world, cycle(1))
+async def _waiting_for_locks(world: World, transactions: int) -> None:
+    waiting = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with asyncio.timeout(30):
+        while len(await world.rows(waiting)) < transactions:
+            await asyncio.sleep(0.02)
+
+
+async def _freezing_waits_for(world: World, blocking: str, post: Coroutine[None, None, httpx.Response]) -> None:
+    """Hold up `post` in the middle of its transaction by a row lock it needs, and freeze the cycle meanwhile."""
     async with world.database.begin(ACME) as tx:
-        await join_intake(tx, ACME)
+        await tx.execute(text(blocking))
+        posting = asyncio.create_task(post)
+        await _waiting_for_locks(world, 1)
         freezing = asyncio.create_task(deliver(world, cycle(2, CycleState.FREEZING)))
-        await asyncio.sleep(0.2)
-        assert not freezing.done() and await markers(world) == []
+        await _waiting_for_locks(world, 2)
+        assert not posting.done() and not freezing.done() and await markers(world) == []
     await freezing
-    assert len(await markers(world)) == 24
+    assert (await posting).json()["accepted"] >= 1
+
+
+async def test_events_on_their_way_when_the_cycle_freezes_stand_before_the_seal(world: World) -> None:
+    await deliver(world, cycle(1))
+    await world.send(seen())
+    sent = [seen("evt-2"), {"id": "c-1", "corrects": "evt-1", "numerator": 1, "denominator": 1}]
+    await _freezing_waits_for(world, "SELECT 1 FROM kpi_events FOR UPDATE", world.send(sent))
+    kinds = [body.get("event") for body in await world.announced() if "event" in body or "stream" in body]
+    assert kinds == ["acd/evt-1", "acd/evt-2", "acd/c-1"] + [None] * 24
+
+
+async def test_a_rating_on_its_way_when_the_cycle_freezes_stands_before_the_seal(world: World) -> None:
+    await deliver(world, cycle(1))
+    rating = {"cycle": "2026-11", "employee": "e-1", "category": "peer", "rating": 3, "rater": "e-2"}
+    await world.post("/feedback", rating)
+    again = world.post("/feedback", [rating | {"rating": 4}])
+    await _freezing_waits_for(world, "SELECT 1 FROM feedback_threads FOR UPDATE", again)
+    topics = await world.rows("SELECT partition FROM outbox WHERE topic = 'feedback' ORDER BY id")
+    assert topics == [(None,), (None,)] + [(n,) for n in range(12)]
