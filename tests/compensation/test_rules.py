@@ -153,6 +153,14 @@ def test_a_pool_that_does_not_bind_shows_what_is_left() -> None:
     assert (_amounts(outcome), outcome.undistributed, outcome.scale, outcome.binds) == ([11, 16], 73, F(1), False)
 
 
+def test_what_nobody_may_take_is_left_over_rather_than_lifting_a_zero() -> None:
+    capped = [replace(claim, maximum=claim.raw) for claim in _equal(F(21, 2), F(21, 2))]
+    zero = Claim(EmployeeId("zero"), MERIT, F(0), F(0), F(100))
+    outcome = distribute([*capped, zero], 21, Rounding.HALF_EVEN)
+    assert isinstance(outcome, Distribution)
+    assert (_amounts(outcome), outcome.undistributed) == ([10, 10, 0], 1)
+
+
 def test_rounding_up_never_overdraws_a_pool() -> None:
     outcome = distribute(_equal(F(1, 2), F(1, 2), F(1, 2)), 2, Rounding.UP)
     assert isinstance(outcome, Distribution)
