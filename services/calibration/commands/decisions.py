@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.calibration import rules
 from services.calibration.commands.access import actor, cycle_of, person, refusal, refuse_outside, refuse_own_case
 from services.calibration.model import Act, Case, Decision, Rationale, Refused, Session, SessionState, Step
-from services.calibration.store import decisions, sessions, subjects
-from shared import audit
+from services.calibration.store import decisions, sessions, subjects, traces
+from shared import audit, telemetry
 from shared.auth import Principal
 from shared.contracts.ids import Band, EmployeeId, SessionId
 from shared.errors import Conflict, NotFound
@@ -50,6 +50,7 @@ async def _stand(
         raise refusal(step)
     made = Decision(case, step, actor(who), now, rationale, reason)
     await subjects.save(tx, who.tenant, [made])
+    telemetry.link(await traces.of_scorecards(tx, case.cycle, [case.employee]))
     await note_decision(tx, who, made)
 
 
@@ -119,6 +120,7 @@ async def confirm_many(
     }
     if made:
         await subjects.save(tx, who.tenant, list(made.values()))
+        telemetry.link(await traces.of_scorecards(tx, found.cycle, list(made)))
         entry = audit.Entry(
             who.tenant, now, who.subject, "session.confirmations", f"session/{session}", detail={"subjects": len(made)}
         )

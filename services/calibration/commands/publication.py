@@ -13,8 +13,9 @@ from services.calibration import rules
 from services.calibration.commands.access import cycle_of
 from services.calibration.commands.sessions import locked_for, note
 from services.calibration.model import Cycle, Move, Session, SessionState
-from services.calibration.store import classifications, sessions, subjects
+from services.calibration.store import classifications, sessions, subjects, traces
 from services.calibration.store.classifications import Published
+from shared import telemetry
 from shared.auth import Principal
 from shared.contracts.ids import Band, SessionId
 from shared.contracts.outcomes import ClassificationPublished, ClassificationRevised
@@ -78,5 +79,6 @@ async def publish(tx: AsyncSession, who: Principal, session: SessionId, now: dat
     rows = await classifications.publish(tx, session, None, bands, who.subject, now)
     done = await sessions.change_state(tx, session, SessionState.PUBLISHED, published_at=now, published_by=who.subject)
     outbox.append(tx, announced(rows))
+    telemetry.link(await traces.of_decisions(tx, session))
     await note(tx, who, now, "session.published", session, {"subjects": len(rows)})
     return done, len(rows)

@@ -11,7 +11,8 @@ from services.calibration.commands.access import actor, cycle_of, person, refusa
 from services.calibration.commands.decisions import note_decision
 from services.calibration.commands.publication import announced, bands_by_rating
 from services.calibration.model import CaseState, Decision, Rationale, Refused, Revision, Session, Step
-from services.calibration.store import classifications, decisions, revisions, sessions
+from services.calibration.store import classifications, decisions, revisions, sessions, traces
+from shared import telemetry
 from shared.auth import Principal
 from shared.contracts.ids import Band, CycleId, EmployeeId
 from shared.errors import Conflict, NotFound
@@ -51,6 +52,7 @@ async def _stand(
         raise refusal(step)
     made = Decision(revision.case, step, actor(who), now, rationale, reason)
     await revisions.save(tx, who.tenant, [(revision, made)])
+    telemetry.link(await traces.of_scorecards(tx, session.cycle, [revision.case.employee]))
     if step.state is CaseState.CHANGED:
         await revisions.settle(tx, made)
         bands = bands_by_rating(await cycle_of(tx, session))

@@ -9,6 +9,7 @@ from datetime import date
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from shared import telemetry
 from shared.contracts.ids import CycleId, EmployeeId
 from shared.contracts.kpi import FeedbackSubmitted
 from shared.contracts.scoring import CycleChanged, ScorecardComputed
@@ -99,9 +100,9 @@ async def put_cycles(tx: AsyncSession, events: Sequence[CycleChanged]) -> None:
 
 _PUT_SCORECARDS = text("""
     INSERT INTO scorecards (provider_id, cycle, employee, version, counted, score, coverage, proposed_band, parts,
-                            role, grade, unit, manager, client, line_of_business, site, as_of)
+                            role, grade, unit, manager, client, line_of_business, site, as_of, traceparent)
     SELECT provider_id, cycle, employee, version, counted, score, coverage, proposed_band, CAST(parts AS jsonb),
-           role, grade, unit, manager, client, line_of_business, site, as_of
+           role, grade, unit, manager, client, line_of_business, site, as_of, :traceparent
     FROM unnest(CAST(:providers AS text[]), CAST(:cycles AS text[]), CAST(:employees AS text[]),
                 CAST(:versions AS bigint[]), CAST(:counted AS boolean[]), CAST(:scores AS numeric[]),
                 CAST(:coverages AS numeric[]), CAST(:proposed AS text[]), CAST(:parts AS text[]),
@@ -115,7 +116,7 @@ _PUT_SCORECARDS = text("""
         coverage = excluded.coverage, proposed_band = excluded.proposed_band, parts = excluded.parts,
         role = excluded.role, grade = excluded.grade, unit = excluded.unit, manager = excluded.manager,
         client = excluded.client, line_of_business = excluded.line_of_business, site = excluded.site,
-        as_of = excluded.as_of
+        as_of = excluded.as_of, traceparent = excluded.traceparent
     WHERE scorecards.version < excluded.version
 """)
 _COUNT_IN = text("""
@@ -147,6 +148,7 @@ async def put_scorecards(tx: AsyncSession, events: Sequence[ScorecardComputed], 
             "lines_of_business": [event.placement.line_of_business for event in events],
             "sites": [event.placement.site for event in events],
             "as_of": [event.as_of for event in events],
+            "traceparent": telemetry.current_traceparent(),
         },
     )
     # An accepted version can stand here before the current one that the freeze counted is read.

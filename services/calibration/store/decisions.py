@@ -9,18 +9,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.calibration.model import Actor, Case, Decision
 from services.calibration.tables import decisions
+from shared import telemetry
 from shared.contracts.ids import EmployeeId, ProviderId, SessionId
 
 _APPEND = text("""
     INSERT INTO decisions (provider_id, session, employee, version, stage, act, actor, actor_employee, at,
                            before_state, before_band, after_state, after_band,
-                           rationale_code, rationale_text, reason, scorecard_version)
-    SELECT * FROM unnest(
+                           rationale_code, rationale_text, reason, scorecard_version, traceparent)
+    SELECT made.*, :traceparent FROM unnest(
         CAST(:providers AS text[]), CAST(:sessions AS text[]), CAST(:employees AS text[]), CAST(:versions AS bigint[]),
         CAST(:stages AS text[]), CAST(:acts AS text[]), CAST(:actors AS text[]), CAST(:actor_employees AS text[]),
         CAST(:times AS timestamptz[]), CAST(:before_states AS text[]), CAST(:before_bands AS text[]),
         CAST(:after_states AS text[]), CAST(:after_bands AS text[]), CAST(:codes AS text[]), CAST(:texts AS text[]),
-        CAST(:reasons AS text[]), CAST(:cards AS bigint[]))
+        CAST(:reasons AS text[]), CAST(:cards AS bigint[])) AS made
 """)
 
 
@@ -45,6 +46,7 @@ async def append(tx: AsyncSession, provider: ProviderId, made: Sequence[Decision
             "texts": [each.rationale.text if each.rationale else None for each in made],
             "reasons": [each.reason for each in made],
             "cards": [each.scorecard_version for each in made],
+            "traceparent": telemetry.current_traceparent(),
         },
     )
 

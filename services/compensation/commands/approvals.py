@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.compensation.commands.runs import locked
 from services.compensation.model.ledger import Chain, Posting, Recovery, RecoveryState
 from services.compensation.model.run import Run, RunState
-from services.compensation.store import awards, ledger, plans, runs
-from shared import audit
+from services.compensation.store import awards, computation, ledger, plans, runs
+from shared import audit, telemetry
 from shared.auth import Principal
 from shared.contracts.ids import RunId
 from shared.contracts.outcomes import AwardDecided
@@ -45,6 +45,7 @@ async def approve(tx: AsyncSession, who: Principal, name: RunId, if_match: Preco
         )
     await ledger.post_run(tx, run, f"Run {name} approved", now, who.subject)
     await runs.approve(tx, name, now, who.subject)
+    telemetry.link([await computation.computed_by(tx, name)])
     outbox.append(
         tx,
         [

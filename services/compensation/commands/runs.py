@@ -19,7 +19,7 @@ from services.compensation.store import computation, copies, plans, runs
 from services.compensation.store.computation import Context
 from services.compensation.store.plans import PlanVersion
 from services.compensation.store.runs import NewRun
-from shared import audit
+from shared import audit, telemetry
 from shared.auth import Principal
 from shared.contracts.ids import CycleId, EmployeeId, PlanId, PoolId, ProviderId, RunId
 from shared.contracts.outcomes import NoticeKind, NoticeRequested
@@ -172,6 +172,7 @@ async def _gather(tx: AsyncSession, provider: ProviderId, run: Run) -> None:
     if cycle is None or budget is None:
         raise LookupError(f"run {run.run} rests on a cycle or budget that is gone")
     reference = await computation.reference(tx, run, cycle.period.last)
+    telemetry.link(await copies.classifications_brought_by(tx, run.cycle))
     await computation.gather(tx, provider, run, Context(cycle.period, budget.terms, reference))
 
 

@@ -25,6 +25,7 @@ from services.compensation.model.award import (
 )
 from services.compensation.model.pool import Claim, Share
 from services.compensation.model.run import PoolResult, Run, RunState, Terms
+from shared import telemetry
 from shared.contracts.ids import EmployeeId, ProviderId, RunId, UnitId
 
 LINES = TypeAdapter(tuple[Line, ...])
@@ -240,7 +241,19 @@ _SAVE_POOLS = text("""
                 CAST(:minimum AS text[]), CAST(:maximum AS text[]), CAST(:scales AS text[]), CAST(:binds AS boolean[]),
                 CAST(:awarded AS bigint[]), CAST(:undistributed AS bigint[])) AS given
 """)
-_FINISH = text("UPDATE runs SET version = version + 1, state = :state, computed_at = :now WHERE run = :run")
+_FINISH = text("""
+    UPDATE runs SET version = version + 1, state = :state, computed_at = :now, traceparent = :traceparent
+    WHERE run = :run
+""")
+
+
+_COMPUTED_BY = text("SELECT traceparent FROM runs WHERE run = :run")
+
+
+async def computed_by(tx: AsyncSession, name: RunId) -> str | None:
+    """The trace context of the step that closed the run's pools."""
+    found: str | None = await tx.scalar(_COMPUTED_BY, {"run": name})
+    return found
 
 
 async def save_shares(
@@ -278,4 +291,5 @@ async def finish(
             "undistributed": [found.undistributed for found in pools],
         },
     )
-    await tx.execute(_FINISH, {"run": name, "state": state, "now": now})
+    traceparent = telemetry.current_traceparent()
+    await tx.execute(_FINISH, {"run": name, "state": state, "now": now, "traceparent": traceparent})

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from services.compensation.model.award import Classification, Period, Span
 from services.compensation.model.run import Cycle
+from shared import telemetry
 from shared.contracts.ids import CycleId, EmployeeId, ProviderId
 
 _BANDS = TypeAdapter(tuple[str, ...])
@@ -113,8 +114,8 @@ async def cycle(tx: AsyncSession, name: CycleId) -> Cycle | None:
 
 _SAVE_CLASSIFICATIONS = text("""
     INSERT INTO classifications (provider_id, cycle, employee, version, band, score, scorecard_version, grade, unit,
-                                 client, line_of_business, site)
-    SELECT :provider, given.*
+                                 client, line_of_business, site, traceparent)
+    SELECT :provider, given.*, :traceparent
     FROM unnest(CAST(:cycles AS text[]), CAST(:employees AS text[]), CAST(:versions AS integer[]),
                 CAST(:bands AS text[]), CAST(:scores AS numeric[]), CAST(:scorecard_versions AS integer[]),
                 CAST(:grades AS text[]), CAST(:units AS text[]), CAST(:clients AS text[]),
@@ -125,7 +126,8 @@ _SAVE_CLASSIFICATIONS = text("""
     ON CONFLICT (provider_id, cycle, employee) DO UPDATE
     SET version = excluded.version, band = excluded.band, score = excluded.score,
         scorecard_version = excluded.scorecard_version, grade = excluded.grade, unit = excluded.unit,
-        client = excluded.client, line_of_business = excluded.line_of_business, site = excluded.site
+        client = excluded.client, line_of_business = excluded.line_of_business, site = excluded.site,
+        traceparent = excluded.traceparent
     WHERE classifications.version < excluded.version
     RETURNING cycle, employee
 """)
@@ -160,9 +162,21 @@ async def save_classifications(
         "clients": [row.client for row in rows],
         "lines_of_business": [row.line_of_business for row in rows],
         "sites": [row.site for row in rows],
+        "traceparent": telemetry.current_traceparent(),
     }
     changed = await tx.execute(_SAVE_CLASSIFICATIONS, values)
     return {(CycleId(row.cycle), EmployeeId(row.employee)) for row in changed}
+
+
+_BROUGHT_BY = text("""
+    SELECT DISTINCT traceparent FROM classifications WHERE cycle = :cycle AND traceparent IS NOT NULL
+    ORDER BY traceparent
+""")
+
+
+async def classifications_brought_by(tx: AsyncSession, name: CycleId) -> Sequence[str]:
+    """The trace contexts of the batches that brought the classifications of a cycle."""
+    return (await tx.scalars(_BROUGHT_BY, {"cycle": name})).all()
 
 
 _COUNT_CLASSIFIED = text("SELECT count(*) FROM classifications WHERE cycle = :cycle")

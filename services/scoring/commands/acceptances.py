@@ -11,6 +11,7 @@ from services.scoring.commands import announcing
 from services.scoring.model.cycles import CycleState
 from services.scoring.model.scorecards import Acceptance, ScorecardVersion, Status
 from services.scoring.store import cycles, facts, scorecards
+from shared import telemetry
 from shared.audit import Entry, record
 from shared.auth import Principal
 from shared.contracts.ids import CycleId, EmployeeId
@@ -47,6 +48,7 @@ async def accept(
         acceptance=Acceptance(version, who.subject, reason),
     )
     await scorecards.save(tx, who.tenant, [accepted])
+    telemetry.link([await scorecards.made_by(tx, who.tenant, cycle_id, employee, version)])
     outbox.append(tx, [announcing.scorecard_computed(who.tenant, accepted)])
     await record(
         tx,

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from services.scoring.model.cycles import Cycle
 from services.scoring.model.scorecards import Acceptance, Scorecard, ScorecardVersion, Status, Unrated
 from services.scoring.store.documents import ATTAINMENTS, GATE_RESULTS, PLACEMENT, SEGMENTS, digest
+from shared import telemetry
 from shared.contracts.ids import ProviderId
 
 _LATEST = text("""
@@ -23,10 +24,11 @@ _LATEST = text("""
 _INSERT = text("""
     INSERT INTO scorecard_versions (
         provider_id, cycle, employee, version, status, score, coverage, band_before_gates, proposed_band, unrated,
-        parts, gates, segments, placement, watermark, as_of, accepted_version, accepted_by, accepted_because)
+        parts, gates, segments, placement, watermark, as_of, accepted_version, accepted_by, accepted_because,
+        traceparent)
     SELECT :provider, cycle, employee, version, status, score, coverage, before, band, unrated, CAST(parts AS jsonb),
            CAST(gates AS jsonb), CAST(segments AS jsonb), CAST(placement AS jsonb), watermark, as_of, of_version,
-           accepted_by, because
+           accepted_by, because, :traceparent
     FROM unnest(CAST(:cycles AS text[]), CAST(:employees AS text[]), CAST(:versions AS integer[]),
                 CAST(:statuses AS text[]), CAST(:scores AS numeric[]), CAST(:coverages AS numeric[]),
                 CAST(:before AS text[]), CAST(:bands AS text[]), CAST(:unrated AS text[]), CAST(:parts AS text[]),
@@ -50,6 +52,10 @@ _SHOW = text("""
         proposed_band = excluded.proposed_band, role = excluded.role, unit = excluded.unit,
         manager = excluded.manager, client = excluded.client, line_of_business = excluded.line_of_business,
         as_of = excluded.as_of, digest = excluded.digest
+""")
+_MADE_BY = text("""
+    SELECT traceparent FROM scorecard_versions
+    WHERE provider_id = :provider AND cycle = :cycle AND employee = :employee AND version = :version
 """)
 _COUNT = text("SELECT count(*) FROM scorecards WHERE provider_id = :provider AND cycle = :cycle")
 # A rescore that has begun deletes its timer and holds it until it commits: who has no timer here has been scored with
@@ -166,6 +172,7 @@ async def save(tx: AsyncSession, provider: ProviderId, versions: Sequence[Scorec
         "of_versions": [each and each.of_version for each in accepted],
         "accepted_by": [each and each.by for each in accepted],
         "because": [each and each.reason for each in accepted],
+        "traceparent": telemetry.current_traceparent(),
     }
     await tx.execute(_INSERT, shared | kept)
     places = [result.placement for result in results]
@@ -178,6 +185,13 @@ async def save(tx: AsyncSession, provider: ProviderId, versions: Sequence[Scorec
         "digests": [digest(result) for result in results],
     }
     await tx.execute(_SHOW, shared | shown)
+
+
+async def made_by(tx: AsyncSession, provider: ProviderId, cycle: str, employee: str, version: int) -> str | None:
+    """The trace context of the work that made a version."""
+    values = {"provider": provider, "cycle": cycle, "employee": employee, "version": version}
+    found: str | None = await tx.scalar(_MADE_BY, values)
+    return found
 
 
 async def count(tx: AsyncSession, provider: ProviderId, cycle: str) -> int:
