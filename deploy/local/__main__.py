@@ -4,6 +4,7 @@ import typer
 
 from deploy.local import commands
 from deploy.local.demo.command import demo
+from deploy.local.story import story
 from deploy.verify.command import verify
 
 cli = typer.Typer(
@@ -19,6 +20,7 @@ for command in (
     commands.token,
     commands.consume,
     verify,
+    story,
 ):
     cli.command()(command)
 

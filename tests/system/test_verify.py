@@ -13,15 +13,16 @@ import pytest
 from typer.testing import CliRunner
 
 from deploy.local.__main__ import cli
-from deploy.local.databases import DatabaseUrls, drop_database, ensure_service_database
+from deploy.local.databases import drop_database, ensure_service_database
 from deploy.local.postgres import PostgresServer
 from deploy.verify.databases import BlindReader
 from deploy.verify.verification import verify
+from tests.system.conftest import Told
 
 
 @pytest.fixture(scope="module")
-def dsns(told_world: Mapping[str, DatabaseUrls], postgres: PostgresServer) -> Mapping[str, str]:
-    return {name: postgres.superuser_dsn(urls.name) for name, urls in told_world.items()}
+def dsns(told: Told, postgres: PostgresServer) -> Mapping[str, str]:
+    return {name: postgres.superuser_dsn(urls.name) for name, urls in told.urls.items()}
 
 
 async def test_what_the_services_hold_is_what_is_computed_again(dsns: Mapping[str, str]) -> None:
@@ -32,10 +33,8 @@ async def test_what_the_services_hold_is_what_is_computed_again(dsns: Mapping[st
     assert report.checked["ledger entries"] > report.checked["awards"], "no award was ever adjusted"
 
 
-async def test_a_role_that_sees_no_other_provider_is_refused(
-    dsns: Mapping[str, str], told_world: Mapping[str, DatabaseUrls]
-) -> None:
-    confined = told_world["compensation"].app.replace("postgresql+asyncpg", "postgresql")
+async def test_a_role_that_sees_no_other_provider_is_refused(dsns: Mapping[str, str], told: Told) -> None:
+    confined = told.urls["compensation"].app.replace("postgresql+asyncpg", "postgresql")
     with pytest.raises(BlindReader, match="compensation"):
         await verify({**dsns, "compensation": confined})
 
@@ -232,15 +231,15 @@ FAULTS = {
 @pytest.fixture
 def damaged(
     dsns: Mapping[str, str],
-    told_world: Mapping[str, DatabaseUrls],
+    told: Told,
     postgres: PostgresServer,
     request: pytest.FixtureRequest,
 ) -> Iterator[Mapping[str, str]]:
     """The world with the database of the fault's service exchanged for a copy to damage."""
     fault: Fault = FAULTS[request.param]
-    name = f"{told_world[fault.service].name}_copy"
+    name = f"{told.urls[fault.service].name}_copy"
     drop_database(postgres, name)
-    ensure_service_database(postgres, fault.service, database=name, template=told_world[fault.service].name)
+    ensure_service_database(postgres, fault.service, database=name, template=told.urls[fault.service].name)
     yield {**dsns, fault.service: postgres.superuser_dsn(name)}
     drop_database(postgres, name)
 
@@ -287,8 +286,8 @@ def test_a_difference_ends_the_command_with_1(damaged: Mapping[str, str], tmp_pa
     code, shown = asked(damaged, tmp_path / "verify.json")
     assert code == 1
     assert "scoring.scorecard_versions acme/2026-q1/e-03/" in shown
-    told = json.loads((tmp_path / "verify.json").read_text())["differences"]
-    assert {"scorecard_versions", "scorecards"} <= {each["table"] for each in told}
+    named = json.loads((tmp_path / "verify.json").read_text())["differences"]
+    assert {"scorecard_versions", "scorecards"} <= {each["table"] for each in named}
 
 
 def test_a_database_that_does_not_answer_is_no_agreement(dsns: Mapping[str, str], tmp_path: Path) -> None:
