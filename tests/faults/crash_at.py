@@ -1,0 +1,79 @@
+"""Runs a service that kills itself between two steps of a batch: `python -m tests.faults.crash_at TRIGGER SERVICE`.
+
+A step is a statement or the commit of the transaction that moves a position. While the file TRIGGER holds a number N,
+the process dies with SIGKILL before the N-th step after the first statement of a batch; N + 1 beyond the last one is
+after the commit. The file is removed in dying, so that the next process lives.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from pathlib import Path
+
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import Engine
+from sqlalchemy.engine.interfaces import DBAPICursor, ExecutionContext
+
+from shared.process import main
+
+_MOVES = "UPDATE positions SET next_offset"
+
+
+class Bomb:
+    """Counts the steps of each batch's transaction, by connection."""
+
+    def __init__(self, trigger: Path) -> None:
+        self._trigger = trigger
+        self._steps: dict[int, int] = {}
+
+    def before_statement(
+        self,
+        connection: Connection,
+        cursor: DBAPICursor,
+        statement: str,
+        parameters: object,
+        context: ExecutionContext | None,
+        executemany: bool,
+    ) -> None:
+        key = id(connection)
+        if statement.strip().startswith(_MOVES):
+            self._steps[key] = 0
+        if key in self._steps:
+            self._step(key)
+
+    def before_commit(self, connection: Connection) -> None:
+        if id(connection) in self._steps:
+            self._step(id(connection))
+
+    def after_end(self, connection: Connection) -> None:
+        """The transaction is over: a step of its own, between the commit and whatever follows it."""
+        if id(connection) in self._steps:
+            self._step(id(connection))
+            del self._steps[id(connection)]
+
+    def _step(self, key: int) -> None:
+        self._steps[key] += 1
+        try:
+            armed = int(self._trigger.read_text())
+        except (FileNotFoundError, ValueError):
+            return
+        if self._steps[key] == armed:
+            self._trigger.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def install(trigger: Path) -> None:
+    bomb = Bomb(trigger)
+    event.listen(Engine, "before_cursor_execute", bomb.before_statement)
+    event.listen(Engine, "commit", bomb.before_commit)
+    event.listen(Engine, "rollback", bomb.after_end)
+
+
+if __name__ == "__main__":
+    _, path, name = sys.argv
+    del sys.argv[1:]
+    install(Path(path))
+    main(importlib.import_module(f"services.{name}.app").SERVICE)
