@@ -21,6 +21,7 @@ _log = structlog.get_logger(__name__)
 POLL_MS = 200
 _PATIENCE_SECONDS = 15.0
 _REPORT_SECONDS = 1.0
+_CLOSE_SECONDS = 5.0
 _MAX_REQUEST_BYTES = 4 * 1024 * 1024
 
 
@@ -161,7 +162,7 @@ class KafkaReader:
         closing = asyncio.create_task(self._consumer.stop())
         _CLOSING.add(closing)
         closing.add_done_callback(_closed)
-        await asyncio.wait([closing], timeout=5)
+        await asyncio.wait([closing], timeout=_CLOSE_SECONDS)
 
 
 _CLOSING: set[asyncio.Task[None]] = set()
