@@ -110,7 +110,7 @@ async def _waiting_for_locks(world: World, transactions: int) -> None:
     waiting = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     async with asyncio.timeout(30):
         while len(await world.rows(waiting)) < transactions:
-            await asyncio.sleep(0.02)
+            continue
 
 
 async def _freezing_waits_for(world: World, blocking: str, post: Coroutine[None, None, httpx.Response]) -> None:
