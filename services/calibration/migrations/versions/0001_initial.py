@@ -60,7 +60,6 @@ CREATE TABLE scorecards (
     line_of_business text NOT NULL,
     site             text NOT NULL,
     as_of            timestamptz NOT NULL,
-    traceparent      text,
     PRIMARY KEY (provider_id, cycle, employee)
 );
 
@@ -158,7 +157,6 @@ CREATE TABLE decisions (
     rationale_text    text,
     reason            text,
     scorecard_version bigint NOT NULL,
-    traceparent       text,
     PRIMARY KEY (provider_id, session, employee, version),
     FOREIGN KEY (provider_id, session, employee) REFERENCES subjects,
     CHECK ((act = 'change') = (rationale_code IS NOT NULL AND rationale_text IS NOT NULL)),

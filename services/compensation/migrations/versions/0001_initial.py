@@ -47,7 +47,6 @@ CREATE TABLE classifications (
     client            text NOT NULL,
     line_of_business  text NOT NULL,
     site              text NOT NULL,
-    traceparent       text,
     PRIMARY KEY (provider_id, cycle, employee)
 );
 {row_security("classifications")}
@@ -152,7 +151,6 @@ CREATE TABLE runs (
     computed_at    timestamptz,
     approved_at    timestamptz,
     approved_by    text,
-    traceparent    text,
     PRIMARY KEY (provider_id, run),
     FOREIGN KEY (provider_id, plan, plan_version) REFERENCES plan_versions (provider_id, plan, version),
     CHECK ((state = 'approved') = (approved_at IS NOT NULL AND approved_by IS NOT NULL)),

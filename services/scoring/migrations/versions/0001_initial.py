@@ -175,7 +175,6 @@ CREATE TABLE scorecard_versions (
     accepted_version  integer,
     accepted_by       text,
     accepted_because  text,
-    traceparent       text,
     PRIMARY KEY (provider_id, cycle, employee, version),
     CHECK ((score IS NULL) = (proposed_band IS NULL) AND (score IS NULL) = (unrated IS NOT NULL)),
     CHECK ((status = 'accepted') = (accepted_version IS NOT NULL AND accepted_by IS NOT NULL
