@@ -48,7 +48,7 @@ class Backoff:
 
     first: float = 0.5
     longest: float = 30
-    well: float = 30
+    well: float = 10
 
     def delay(self, failures: int) -> float:
         return min(self.longest, self.first * 2.0 ** min(failures, 20))
