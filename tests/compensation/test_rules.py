@@ -10,7 +10,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.compensation.model.award import (
@@ -51,10 +51,13 @@ from shared.contracts.ids import Band, EmployeeId, UnitId
 F = Fraction
 MERIT = Component.MERIT
 MODES = list(Rounding)
+UNHURRIED = settings(deadline=None)
+"""A machine that is busy with something else is no finding."""
 
 # --- rounding
 
 
+@UNHURRIED
 @given(st.fractions(min_value=-10_000, max_value=10_000, max_denominator=64), st.sampled_from(MODES))
 def test_rounding_is_that_of_decimal_in_every_mode(value: Fraction, mode: Rounding) -> None:
     # A denominator that is a power of two has a finite decimal expansion, so that decimal itself is exact.
@@ -89,6 +92,7 @@ def claims() -> st.SearchStrategy[list[Claim]]:
     return st.lists(_PARTS, max_size=10).map(_claims)
 
 
+@UNHURRIED
 @given(claims(), st.integers(0, 3_000), st.sampled_from(MODES), st.booleans(), st.randoms())
 def test_a_pool_closes_to_the_unit_whatever_the_order(
     given_claims: list[Claim], amount: int, mode: Rounding, scale_up: bool, random: object
@@ -116,6 +120,7 @@ def test_a_pool_closes_to_the_unit_whatever_the_order(
         assert sum(share.exact for share in outcome.shares) == amount
 
 
+@UNHURRIED
 @given(claims(), st.integers(0, 3_000))
 def test_whoever_asks_for_more_under_the_same_limits_gets_no_less(given_claims: list[Claim], amount: int) -> None:
     outcome = distribute(given_claims, amount, Rounding.HALF_EVEN)
@@ -186,6 +191,7 @@ def test_only_an_owner_who_allows_it_has_claims_scaled_up() -> None:
 # --- days
 
 
+@UNHURRIED
 @given(st.dates(date(1999, 1, 1), date(2101, 1, 1)), st.integers(0, 1_500))
 def test_the_years_of_a_period_hold_all_of_its_days(first: date, length: int) -> None:
     period = Period(first, first + timedelta(days=length))
@@ -211,6 +217,7 @@ _SPANS = st.lists(
 )
 
 
+@UNHURRIED
 @given(_SPANS, _SPANS)
 def test_counted_days_are_those_employed_and_not_on_leave(employed: list[Span], leave: list[Span]) -> None:
     period = Period(date(2024, 2, 10), date(2024, 3, 10))
@@ -245,6 +252,7 @@ def test_a_stepped_curve_holds_the_left_value_and_an_accelerator_ends_at_its_cap
     assert [curves.payout(faster, F(score)) for score in ("100", "110", "116", "117")] == [100, 125, 140, 140]
 
 
+@UNHURRIED
 @given(st.fractions(0, 200), st.fractions(0, 200))
 def test_a_better_score_never_pays_less(one: Fraction, other: Fraction) -> None:
     low, high = sorted((one, other))
@@ -492,6 +500,7 @@ def test_minor_units_are_those_of_the_standard() -> None:
     ]
 
 
+@UNHURRIED
 @given(
     base=st.integers(3_000_000, 7_000_000),
     fte=st.decimals("0.1", "1", places=3),
