@@ -8,7 +8,7 @@ from functools import cache
 
 import pytest
 
-from deploy.local.demo import activity, money, opinions, policy, scheme
+from deploy.local.demo import activity, awarding, money, opinions, policy, scheme
 from deploy.local.demo.activity import ACCEPTED, DUPLICATE
 from deploy.local.demo.expectation import Expected, expect
 from deploy.local.demo.policy import Act
@@ -174,3 +174,21 @@ def test_weights_come_to_a_hundred_and_guidelines_fall_along_the_range_and_rise_
 def test_a_world_too_small_to_say_anything_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 24 agents"):
         Size(agents=3)
+
+
+def test_expected_pay_closes_its_pools_and_moves_the_way_of_each_late_correction() -> None:
+    found = awarding.runs(expected())
+    for place, run in enumerate(found.values()):
+        assert run.pools[awarding.MERIT][1].binds is (place == 0)
+        for name, (amount, _) in run.pools.items():
+            assert 0 < run.awarded(name) <= amount
+    assert found["PHP"].awarded(awarding.MERIT) == found["PHP"].pools[awarding.MERIT][0]
+    for late in expected().late:
+        moved = [
+            amount
+            for (employee, _), amount in found[money.home_currency(late.worker)].differences.items()
+            if employee == late.worker.id
+        ]
+        assert moved and all((amount > 0) is late.good for amount in moved)
+    proposed = [line for line in awarding.lines(found) if line.endswith("proposed")]
+    assert proposed and all(late.worker.id in proposed[0] for late in expected().late if not late.good)

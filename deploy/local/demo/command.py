@@ -60,7 +60,9 @@ async def run(
     """The whole demo on a stack that is up; what was found, also printed."""
     screen = Screen(console)
     begun = time.monotonic()
-    expected = expect(world.build(size))
+    made = world.build(size)
+    with screen.bar("people whose quarter is worked out", len(made.workers)) as step:
+        expected = expect(made, step)
     screen.say(f"{expected.fates.total():,} events and what must become of them are worked out from seed {size.seed}")
     desk = Desk(TokenSigner(stack.state / "issuer", stack.url("issuer")), expected.world)
     journal = Journal(stack.state / "demo", size.provider)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -105,7 +105,8 @@ def has_contact(worker: Worker) -> bool:
     return worker.number % _WITHOUT_CONTACT != 0
 
 
-def expect(world: World) -> Expected:
+def expect(world: World, step: Callable[[int], None] = lambda done: None) -> Expected:
+    """Works through everybody, telling `step` of each."""
     ratings = opinions.ratings(world)
     expected = Expected(world, money.pay_of(world), ratings)
     about = by_person(rating for said in ratings.values() for rating in said)
@@ -118,6 +119,7 @@ def expect(world: World) -> Expected:
         expected.leaves[worker.id] = len(_in_force(readings))
         if _is_tempting(expected, worker, card) and surveys:
             tempting.append((worker, readings, surveys))
+        step(1)
     random = Random(f"{world.size.seed}:late")  # noqa: S311 - a reproducible data set, nothing secret
     if len(tempting) < LATE:
         raise ValueError("this world has too few people in the middle for late corrections: take another seed")

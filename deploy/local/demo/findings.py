@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from hashlib import sha256
 
-from deploy.local.demo import money
+from deploy.local.demo import awarding, money
 from deploy.local.demo.client import Body
 from deploy.local.demo.context import Course
 from deploy.local.demo.money import CURRENCIES
@@ -38,6 +38,8 @@ class Findings:
     distributions: dict[str, dict[str, int]] = field(default_factory=dict)
     runs: dict[str, Body] = field(default_factory=dict)
     statement: Body = field(default_factory=dict)
+    mails: list[str] = field(default_factory=list)
+    """Subjects of the mail to the person of the statement, oldest first."""
     digests: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -141,6 +143,7 @@ def _line(employee: str, band: str | None, version: int, score: str | None) -> s
 
 async def _awards(course: Course, findings: Findings) -> None:
     analyst, expected = course.desk.analyst, course.expected
+    computed = awarding.runs(expected)
     for place, currency in enumerate(CURRENCIES):
         name = money.run_of(currency)
         run = (await course.api.get("compensation", f"/v1/runs/{name}", analyst)).body
@@ -156,17 +159,22 @@ async def _awards(course: Course, findings: Findings) -> None:
                 ("eligible", kinds["eligible"], paid),
                 ("ineligible", kinds["ineligible"], people - paid),
                 ("the merit pool binds", merit["binds"], place == 0),
-                *((f"the {pool['pool']} pool closes", _closes(pool), True) for pool in run["pools"]),
+                *_pools(run, computed[currency]),
             ],
         )
-    await _ledger(course, findings)
+    await _ledger(course, findings, computed)
 
 
-def _closes(pool: Body) -> bool:
-    return bool(pool["closes"]) and pool["awarded"] + pool["undistributed"] == pool["amount"]
+def _pools(run: Body, computed: awarding.Run) -> Iterator[tuple[str, Value, Value]]:
+    for pool in run["pools"]:
+        name = pool["pool"]
+        closes = pool["closes"] and pool["awarded"] + pool["undistributed"] == pool["amount"]
+        yield f"minor units of the {name} pool", pool["amount"], computed.pools[name][0]
+        yield f"  awarded of the {name} pool", pool["awarded"], computed.awarded(name)
+        yield "  awarded + left = amount", closes, True
 
 
-async def _ledger(course: Course, findings: Findings) -> None:
+async def _ledger(course: Course, findings: Findings, computed: Mapping[str, awarding.Run]) -> None:
     api, analyst, late = course.api, course.desk.analyst, course.expected.late
     entries = [row async for row in api.pages("compensation", "/v1/ledger", analyst, cycle=CYCLE)]
     proposed = [row async for row in api.pages("compensation", "/v1/recoveries", analyst, state="proposed")]
@@ -175,7 +183,9 @@ async def _ledger(course: Course, findings: Findings) -> None:
     standing: Counter[tuple[str, str, str]] = Counter()
     for row in entries:
         standing[row["employee"], row["component"], row["run"]] += row["amount"]
-    lines = [f"{employee} {component} {amount} {run}" for (employee, component, run), amount in standing.items()]
+    lines = [
+        f"{employee} {component} {amount} {run}" for (employee, component, run), amount in standing.items() if amount
+    ]
     lines += [f"{row['employee']} {row['component']} {row['amount']} {row['run']} proposed" for row in proposed]
     findings.digests["awards"] = digest(sorted(lines))
     findings.add(
@@ -185,6 +195,7 @@ async def _ledger(course: Course, findings: Findings) -> None:
             ("people with a proposed recovery", _named({row["employee"] for row in proposed}),
              _named(one.worker.id for one in late if not one.good)),
             ("ledger chains hold", verified["holds"], True),
+            ("digest of awards", findings.digests["awards"], digest(sorted(awarding.lines(computed)))),
         ],
     )  # fmt: skip
 
@@ -226,6 +237,9 @@ async def _statement(course: Course, findings: Findings) -> None:
     (award,) = found.body["awards"]
     items = [item for item in award["leaves"]["items"] if item["kind"] == "metric"]
     findings.statement = {"employee": employee, **award, "events": items}
+    address = {"to": f"{employee}@{mail_domain(course.world)}"}
+    mails = (await course.api.ask("GET", "mailbox", "/messages", {}, params=address)).body["items"]
+    findings.mails = list(dict.fromkeys(mail["subject"] for mail in reversed(mails)))
     changed = next((item for item in items if source and item["event"] == source.root), None)
     findings.add(
         f"statement of {employee}",

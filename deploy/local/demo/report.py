@@ -21,6 +21,7 @@ def show(console: Console, course: Course, findings: Findings) -> None:
     _show_bands(console, findings)
     _show_pools(console, findings)
     _show_statement(console, findings.statement)
+    console.print(f"Mail to {findings.statement['employee']}: {'; '.join(findings.mails)}", highlight=False)
     _show_checks(console, findings)
     _show_costs(console, course)
     for name, value in findings.digests.items():
@@ -42,7 +43,7 @@ def _show_bands(console: Console, findings: Findings) -> None:
 
 
 def _show_pools(console: Console, findings: Findings) -> None:
-    titles = ("pool", "amount", "asked for", "scale", "awarded", "left", "closes")
+    titles = ("pool", "asked for", "scale", "awarded", "left", "amount", "")
     table = Table(title="Pools", title_justify="left", box=None)
     for title in titles:
         table.add_column(title, no_wrap=True, justify="left" if title == "pool" else "right")
@@ -51,11 +52,11 @@ def _show_pools(console: Console, findings: Findings) -> None:
             asked, _, over = str(pool["requested"]).partition("/")
             table.add_row(
                 f"{currency} {pool['pool']}",
-                _money(pool["amount"]),
                 _money(round(float(asked) / float(over or 1))),
                 f"{_ratio(pool['scale']):.4f}, binds" if pool["binds"] else "1",
                 _money(pool["awarded"]),
-                _money(pool["undistributed"]),
+                f"+ {_money(pool['undistributed'])}",
+                f"= {_money(pool['amount'])}",
                 "✓" if pool["awarded"] + pool["undistributed"] == pool["amount"] else "✗",
             )
     console.print(table)
@@ -66,9 +67,9 @@ def _show_statement(console: Console, award: Body) -> None:
     table = Table("cause", "component", "step", "what", "change", title=title, title_justify="left", box=None)
     for calculation in award["calculations"]:
         for line in calculation["lines"]:
-            if line["component"] is not None and _ratio(line["change"]):
-                change = _money(round(_ratio(line["change"])))
-                table.add_row(calculation["cause"], line["component"], line["step"], line["label"], change)
+            change = round(_ratio(line["change"]))
+            if line["component"] is not None and change:
+                table.add_row(calculation["cause"], line["component"], line["step"], line["label"], _money(change))
     console.print(table)
     posted = [f"{entry['component']} {_money(entry['amount'])} for {entry['cause']}" for entry in award["ledger"]]
     console.print(f"Posted: {'; '.join(posted)}", highlight=False)
