@@ -21,11 +21,21 @@ from shared.messaging.schema import PROVIDER_SETTING
 PLATFORM = ProviderId("-")
 """Stands for no provider at all: what an operator does before or beside any tenant."""
 
-# A plan kept from when a table was empty is kept while it grows by thousands of rows a second, until statistics are
-# taken again; and no kept plan knows how long the array of a set-based statement is.
-PLAN_EVERY_TIME = {"plan_cache_mode": "force_custom_plan"}
+FROZEN_SECONDS = 60
+"""How long a process may stand still before the server ends its session: its locks hold up whoever takes over."""
 
 _MIGRATION_LOCK = 7_201_853_001
+
+
+def session_settings() -> dict[str, str]:
+    return {
+        "jit": "off",
+        "TimeZone": "UTC",
+        # A plan kept from when a table was empty is kept while it grows by thousands of rows a second, until
+        # statistics are taken again; and no kept plan knows how long the array of a set-based statement is.
+        "plan_cache_mode": "force_custom_plan",
+        "idle_in_transaction_session_timeout": f"{FROZEN_SECONDS}s",
+    }
 
 
 class Database:
@@ -37,10 +47,8 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=30,
-            connect_args={
-                "server_settings": {"jit": "off", "TimeZone": "UTC"} | PLAN_EVERY_TIME,
-                "command_timeout": 60,
-            },
+            connect_args={"server_settings": session_settings(), "command_timeout": 60},
+            hide_parameters=True,  # errors are logged, and parameters hold names and pay
         )
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
         self.announced = asyncio.Event()

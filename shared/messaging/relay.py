@@ -16,7 +16,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from sqlalchemy.engine import make_url
 
 from shared import telemetry
-from shared.database import PLAN_EVERY_TIME
+from shared.database import FROZEN_SECONDS, session_settings
 from shared.errors import is_transient
 from shared.messaging.envelope import headers_of
 from shared.messaging.timers import backoff, pause
@@ -78,7 +78,9 @@ class Relay:
                 await pause(stop, backoff(failures, longest=5))
 
     async def _serve(self, stop: asyncio.Event) -> None:
-        connection = await asyncpg.connect(self._dsn, timeout=10, command_timeout=60, server_settings=PLAN_EVERY_TIME)
+        # The session holds the lock: were it not ended, a relay that stands still would keep all others waiting.
+        lease = session_settings() | {"idle_session_timeout": f"{FROZEN_SECONDS}s"}
+        connection = await asyncpg.connect(self._dsn, timeout=10, command_timeout=60, server_settings=lease)
         try:
             while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
                 await pause(stop, 1.0)

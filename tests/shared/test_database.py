@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from shared.contracts.ids import ProviderId
 from shared.database import Database, enter_provider
@@ -48,6 +49,13 @@ async def test_no_plan_outlives_the_data_it_was_made_for(machinery: Database) ->
         ours = "statement LIKE 'SELECT 1 FROM outbox%'"
         kept = f"SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE {ours}"  # noqa: S608
         assert tuple((await tx.execute(text(kept))).one()) == (0, 10)
+
+
+async def test_an_error_does_not_repeat_the_values_it_met(machinery: Database) -> None:
+    with pytest.raises(DBAPIError) as refused:
+        async with machinery.begin(ACME) as tx:
+            await tx.execute(text("SELECT 1 / CAST(:pay AS integer), CAST(:name AS text)"), {"pay": 0, "name": "Ann"})
+    assert "Ann" not in str(refused.value)
 
 
 async def test_an_error_in_the_block_undoes_everything(machinery: Database) -> None:
