@@ -40,7 +40,7 @@ async def test_twenty_thousand_people_are_computed_and_approved_within_a_minute(
         for statement in _FILL:
             await tx.execute(text(statement), {"provider": ACME, "people": PEOPLE})
 
-    started = time.monotonic()
+    started, busy = time.monotonic(), time.process_time()
     run = await house.computed()
     computed = time.monotonic()
     answer = await house.approved()
@@ -49,6 +49,7 @@ async def test_twenty_thousand_people_are_computed_and_approved_within_a_minute(
     assert answer.status_code == 200, answer.text
     assert run.subjects == run.assessed == PEOPLE
     assert all(pool.closes and pool.binds and pool.undistributed == 0 for pool in run.pools), run.pools
-    print(f"computed in {computed - started:.1f} s, approved in {approved - computed:.1f} s")
+    busy = time.process_time() - busy
+    print(f"computed in {computed - started:.1f} s, approved in {approved - computed:.1f} s, {busy:.1f} s of CPU here")
     assert approved - started < 60
     assert await house.verified()
