@@ -8,9 +8,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import typer
 
+from deploy.local import commands
+from deploy.local.demo import command
 from deploy.local.demo.activity import ACCEPTED, DUPLICATE, Posting
 from deploy.local.demo.client import Api, Refused, Unreachable
+from deploy.local.demo.findings import Findings
 from deploy.local.demo.journal import Journal, Posted
 from deploy.local.demo.posting import Batch, posted
 
@@ -111,3 +115,18 @@ def test_a_journal_forgets_what_another_provider_of_the_name_was_sent(tmp_path: 
     second = Journal(tmp_path, "meridian")
     second.open("tuesday")
     assert not second.resumed and second.accepted() == 0
+
+
+def test_a_demo_that_cannot_go_on_says_why_and_exits_with_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def stopped(*given: object) -> Findings:
+        async with asyncio.TaskGroup():
+            raise Unreachable("POST ingest /v1/kpi-events: no answer in 180 s")
+
+    monkeypatch.setattr(commands, "up", lambda: None)
+    monkeypatch.setattr(command, "run", stopped)
+    with pytest.raises(typer.Exit) as caught:
+        command.demo(agents=24, weeks=1)
+    assert caught.value.exit_code == 1
+    assert "The demo stopped: POST ingest /v1/kpi-events: no answer in 180 s" in capsys.readouterr().out

@@ -26,6 +26,7 @@ from deploy.local.tokens import TokenSigner
 
 _FAILED = 1
 _WIDTH_OF_A_LOG = 120
+_FORESEEN = (Refused, Unreachable, Overdue, ValueError)
 
 
 def demo(
@@ -44,11 +45,12 @@ def demo(
         console.width = _WIDTH_OF_A_LOG
     try:
         found = asyncio.run(run(Stack.from_environment(), Size(agents, weeks, seed, name), console))
-    except BaseExceptionGroup as group:
-        console.print(f"The demo stopped: {_first(group)}", style="bold red", markup=False, soft_wrap=True)
-        raise typer.Exit(_FAILED) from None
-    except (Refused, Unreachable, Overdue, ValueError) as error:
-        console.print(f"The demo stopped: {error}", style="bold red", markup=False, soft_wrap=True)
+    except (*_FORESEEN, BaseExceptionGroup) as error:
+        cause = _first(error)
+        if not isinstance(cause, _FORESEEN):
+            raise
+        console.print(f"The demo stopped: {cause}", style="bold red", markup=False, soft_wrap=True)
+        console.print("Started again, it goes on from there.", markup=False)
         raise typer.Exit(_FAILED) from None
     if not found.hold:
         raise typer.Exit(_FAILED)
@@ -77,6 +79,6 @@ async def run(
     return found
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    inner = group.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+def _first(error: BaseException) -> BaseException:
+    """What went wrong, of several things done at once the first."""
+    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
