@@ -59,8 +59,8 @@ def story(event: Annotated[str, typer.Argument(help="<source>/<id>, as the sourc
     store = SpanStore(stack.spans)
     try:
         found = asyncio.run(follow(dsns, store, event))
-    except OSError as error:
-        _out.print(f"The databases cannot be reached: {error}", markup=False)
+    except (OSError, asyncpg.PostgresError) as error:
+        _out.print(f"The databases cannot be read: {error}", markup=False)
         raise typer.Exit(_UNKNOWN) from None
     finally:
         store.close()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import asyncpg
 
-from deploy.verify import calibration, compensation, copies, notices, rulebook, scoring
+from deploy.verify import calibration, classified, compensation, copies, notices, rulebook, scoring
 from deploy.verify.databases import opened
 from deploy.verify.differences import Findings, Report
 
@@ -31,7 +31,7 @@ async def verify(dsns: Mapping[str, str]) -> Report:
         await copies.check(databases, findings)
         await scoring.check(databases["ingest"], databases["scoring"], book, findings)
         await calibration.check(databases["calibration"], databases["scoring"], databases["ingest"], book, findings)
-        versions = await compensation.published(databases["calibration"])
+        versions = await classified.published(databases["calibration"])
         await compensation.check(databases["compensation"], versions, findings)
         await notices.check(
             databases["notifications"],
