@@ -67,9 +67,9 @@ def _ids(postgres: PostgresServer, urls: Mapping[str, DatabaseUrls]) -> dict[str
         "budget": "northwind",
         "plan": "northwind",
         "run": "run-northwind",
-        "id": first("compensation", "SELECT id FROM recoveries ORDER BY 1 LIMIT 1"),
-        "delivery": first("notifications", "SELECT delivery FROM deliveries ORDER BY 1 LIMIT 1"),
-        "notice": first("notifications", "SELECT notice FROM notices ORDER BY 1 LIMIT 1"),
+        "id": first("compensation", "SELECT recovery FROM recoveries ORDER BY 1 LIMIT 1"),
+        "delivery": first("notifications", "SELECT id FROM deliveries ORDER BY 1 LIMIT 1"),
+        "notice": first("notifications", "SELECT id FROM notices ORDER BY 1 LIMIT 1"),
         "endpoint": str(uuid.uuid4()),
     }
 
@@ -112,9 +112,13 @@ def _fingerprint(postgres: PostgresServer, urls: Mapping[str, DatabaseUrls]) -> 
     """
     found: dict[str, str] = {}
     for service, url in urls.items():
-        for table in postgres.run_sql(tables, database=url.name).split():
-            query = f"SELECT md5(string_agg(row::text, '' ORDER BY row::text)) FROM {table} AS row WHERE provider_id = '{PROVIDER}'"  # noqa: E501, S608
-            found[f"{service}.{table}"] = postgres.run_sql(query, database=url.name)
+        names = postgres.run_sql(tables, database=url.name).split()
+        whole = " UNION ALL ".join(
+            f"SELECT '{name}', md5(string_agg(row::text, '' ORDER BY row::text)) FROM {name} AS row "  # noqa: S608
+            f"WHERE provider_id = '{PROVIDER}'"
+            for name in names
+        )
+        found[service] = postgres.run_sql(whole, database=url.name)
     return found
 
 
