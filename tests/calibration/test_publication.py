@@ -10,6 +10,7 @@ import pytest
 from pydantic import JsonValue
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
+from structlog.testing import capture_logs
 
 from deploy.local.databases import DatabaseUrls
 from shared.contracts.outcomes import ClassificationPublished
@@ -230,8 +231,9 @@ async def test_a_commit_that_fails_answers_an_error_and_leaves_nothing(team: Hou
                 DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse_change()
             """)
         )
-    failed = await team.admin.post("/sessions/s-1/publish", key="k")
-    assert failed.status_code == 500
+    with capture_logs() as logged:
+        failed = await team.admin.post("/sessions/s-1/publish", key="k")
+    assert (failed.status_code, [entry["event"] for entry in logged]) == (500, ["request failed"])
     assert await team.announced() == []
     assert (await team.admin.get("/sessions/s-1")).json()["state"] == "locked"
 
