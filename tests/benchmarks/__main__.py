@@ -12,12 +12,18 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import ingesting
+from tests.benchmarks import consuming, ingesting, whole
 from tests.benchmarks.report import Measure, machine
 from tests.benchmarks.rig import Rig, rig
 
 ROOT = Path(__file__).parents[2]
-MEASUREMENTS: dict[str, Callable[[Rig], Iterator[Measure]]] = {"ingest": ingesting.measure}
+MEASUREMENTS: dict[str, Callable[[Rig], Iterator[Measure]]] = {
+    "memory": whole.memory,
+    "ingest": ingesting.measure,
+    "consume": consuming.measure,
+    "latency": whole.latency,
+    "tracing": whole.tracing,
+}
 
 
 def main() -> int:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 
 import asyncpg
-from aiokafka import AIOKafkaConsumer
 
 CREATE = """
 CREATE TABLE IF NOT EXISTS floor_events (
@@ -52,25 +51,4 @@ async def insert_bodies(dsn: str, payloads: Sequence[bytes], connections: int) -
     seconds = time.perf_counter() - started
     for connection in pool:
         await connection.close()
-    return seconds
-
-
-async def consume(bootstrap: str, topic: str, dsn: str, expected: int) -> float:
-    """`getmany` and a set-based insert of the same facts, from the start of the topic; seconds from first record."""
-    connection = await asyncpg.connect(dsn)
-    await connection.execute("DROP TABLE IF EXISTS floor_facts")
-    await connection.execute(CREATE_FACTS)
-    consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", fetch_max_wait_ms=200)
-    await consumer.start()
-    seen, started = 0, 0.0
-    while seen < expected:
-        fetched = await consumer.getmany(timeout_ms=200, max_records=1_000)
-        for records in fetched.values():
-            started = started or time.perf_counter()
-            facts = [json.loads(record.value) for record in records]
-            await connection.execute(INSERT_FACTS, json.dumps(facts))
-            seen += len(records)
-    seconds = time.perf_counter() - started
-    await consumer.stop()
-    await connection.close()
     return seconds

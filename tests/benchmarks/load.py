@@ -40,9 +40,9 @@ def events(count: int, salt: str, *, people: int = PEOPLE) -> list[dict[str, str
     ]
 
 
-def bodies(count: int, size: int, salt: str) -> list[bytes]:
+def bodies(count: int, size: int, salt: str, *, people: int = PEOPLE) -> list[bytes]:
     """`count` JSON arrays of `size` events."""
-    found = events(count * size, salt)
+    found = events(count * size, salt, people=people)
     return [json.dumps(found[start : start + size]).encode() for start in range(0, len(found), size)]
 
 
