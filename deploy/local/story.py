@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated
@@ -12,7 +12,6 @@ import asyncpg
 import typer
 from rich.console import Console
 from rich.text import Text
-from rich.tree import Tree
 
 from deploy.local.databases import service_urls
 from deploy.local.layout import Stack
@@ -64,7 +63,8 @@ def story(event: Annotated[str, typer.Argument(help="<source>/<id>, as the sourc
         raise typer.Exit(_UNKNOWN) from None
     finally:
         store.close()
-    _out.print(drawn(found.root))
+    for line in drawn(found.root):
+        _out.print(line)
     for edge in found.missing:
         _out.print(f"missing: {edge}", markup=False)
     if found.missing:
@@ -83,12 +83,12 @@ async def follow(dsns: Mapping[str, str], store: SpanStore, event: str) -> Story
             await connection.close()
 
 
-def drawn(node: Node) -> Tree:
-    """A tree for the terminal: when, where, what, how long."""
-    tree = Tree(_line(node), guide_style="dim")
+def drawn(node: Node, guide: str = "", branch: str = "") -> Iterator[Text]:
+    """A tree, one line for each node however long: a chain of twelve steps leaves no width to wrap in."""
+    yield Text(guide + branch, style="dim").append_text(_line(node))
+    below = guide + {"": "", "├ ": "│ ", "└ ": "  "}[branch]
     for child in node.children:
-        tree.add(drawn(child))
-    return tree
+        yield from drawn(child, below, "└ " if child is node.children[-1] else "├ ")
 
 
 def _line(node: Node) -> Text:
@@ -97,7 +97,7 @@ def _line(node: Node) -> Text:
     at = datetime.fromtimestamp(node.span.started_ns / 1e9, UTC)
     took = (node.span.ended_ns - node.span.started_ns) / 1e6
     return Text.assemble(
-        (f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03d} ", "dim"),
+        (f"{at:%H:%M:%S}.{at.microsecond // 1000:03d} ", "dim"),
         (f"{node.span.service} ", "cyan"),
         (node.span.name, "bold"),
         f" {took:,.1f} ms",
@@ -143,7 +143,9 @@ class _Teller:
         if not posts:
             self._miss(f"journal of ingest → POST /v1/kpi-events: no span of trace {event['trace_id']} was kept")
             return
-        kind = f"{event['kind']} of {event['metric']} on {event['occurred_on']}"
+        kind = (
+            f"{event['kind']} of {event['metric']} on {event['occurred_on']}, accepted {event['recorded_at']:%Y-%m-%d}"
+        )
         post = root.add(Node(kind, posts[0]))
         self._partition = await self._partition_of(event["provider"], event["employee"])
         fact = await self._databases["scoring"].fetchrow(
@@ -295,15 +297,19 @@ class _Teller:
         computed = self._span(award["traceparent"], f"run {award['run']}: computed")
         if computed is None:
             return []
-        steps = list(known)
+        paths: list[tuple[Node, list[StoredSpan]]] = [(node, []) for node in known]
         seen: set[SpanRef] = set()
-        while steps:
-            step = steps.pop(0)
-            for node in self._linked(step, "compensation", "timer run", seen=seen):
-                if node.span is not None and node.span.ref == computed.ref:
-                    node.title = f"run {award['run']} computed"
+        while paths:
+            node, steps = paths.pop(0)
+            for span in self._consequences(steps[-1] if steps else node.span, "compensation", "timer run"):
+                if span.ref == computed.ref:
+                    for step in steps:
+                        node = node.add(Node("", step))
+                    node = node.add(Node(f"run {award['run']} computed", span))
                     return self._follow(node, "compensation", "POST /v1/runs/{run}/approve")
-                steps.append(node)
+                if span.ref not in seen:
+                    seen.add(span.ref)
+                    paths.append((node, [*steps, span]))
         self._miss(f"process classifications (compensation) → timer run: no path to the computation of {award['run']}")
         return []
 
@@ -351,22 +357,19 @@ class _Teller:
             self._miss(f"{_named(cause)} → {name} ({service}): no link")
         return found
 
-    def _linked(
-        self, cause: Node, service: str, *names: str, seen: set[SpanRef] | None = None, below: Node | None = None
-    ) -> list[Node]:
-        """The spans of these names that are linked to `cause`; of those in `seen` none again."""
-        linked = self._store.links_to(cause.span.trace_id, cause.span.span_id) if cause.span else []
-        found = [
-            (below or cause).add(Node("", span))
+    def _linked(self, cause: Node, service: str, *names: str, below: Node | None = None) -> list[Node]:
+        """The spans of these names that are linked to `cause`, told below it."""
+        return [(below or cause).add(Node("", span)) for span in self._consequences(cause.span, service, *names)]
+
+    def _consequences(self, cause: StoredSpan | None, service: str, *names: str) -> list[StoredSpan]:
+        linked = self._store.links_to(cause.trace_id, cause.span_id) if cause else []
+        return [
+            span
             for span in linked
             if span.service == service
             and span.name in names
             and span.attributes.get(_PARTITION, self._partition) == self._partition
-            and (seen is None or span.ref not in seen)
         ]
-        if seen is not None:
-            seen.update(node.span.ref for node in found if node.span)
-        return found
 
     def _miss(self, edge: str) -> None:
         if edge not in self._told.missing:
@@ -389,7 +392,7 @@ def _named(node: Node) -> str:
     return f"{node.span.name} ({node.span.service})" if node.span else node.title
 
 
-def spans_of(node: Node) -> Iterable[StoredSpan]:
+def spans_of(node: Node) -> Iterator[StoredSpan]:
     """Every span of a story, the first told first."""
     if node.span is not None:
         yield node.span

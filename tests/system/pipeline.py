@@ -28,7 +28,6 @@ from services.scoring.app import SERVICE as SCORING
 from shared.auth import TokenVerifier
 from shared.contracts.topics import TOPICS
 from shared.database import Database
-from shared.messaging import positions
 from shared.messaging.batches import Batches
 from shared.messaging.envelope import Record, headers_of
 from shared.messaging.log import Partition
@@ -147,7 +146,7 @@ class Pipeline:
                     continue
                 if partition not in house.positions:
                     async with house.database.begin() as tx:
-                        await positions.load(tx, house.name, *partition, first=0)
+                        await tx.execute(_BEGIN, {"name": house.name, **partition._asdict()})
                 with _working(house.name):
                     house.positions[partition] = await house.batches.apply(
                         partition, at, log[at:], lag=0, resuming=False
@@ -198,6 +197,9 @@ class Pipeline:
 
 
 _TAKE = text("DELETE FROM outbox RETURNING *")
+_BEGIN = text("""
+    INSERT INTO positions (subscription, topic, partition, next_offset) VALUES (:name, :topic, :number, 0)
+""")
 _NEXT = text("SELECT min(due_at) FROM timers WHERE kind = ANY(:kinds) HAVING min(due_at) IS NOT NULL")
 
 
