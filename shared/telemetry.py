@@ -38,9 +38,13 @@ BATCH_SECONDS = Histogram(
 )
 RECORDS = Counter("plumbline_records", "Records by fate: applied, parked, skipped", ["subscription", "fate"])
 LAG_RECORDS = Gauge("plumbline_lag_records", "Records behind the end of a partition", ["subscription", "partition"])
+LAG_SECONDS = Gauge(
+    "plumbline_lag_seconds", "Age of the last record applied when it was applied", ["subscription", "partition"]
+)
 LAST_BATCH = Gauge("plumbline_last_batch_timestamp_seconds", "When a batch was last committed", ["subscription"])
 RELAYED = Counter("plumbline_outbox_relayed", "Outbox rows acknowledged by the broker")
 OUTBOX_DEPTH = Gauge("plumbline_outbox_depth", "Outbox rows read in the last look, at most one batch")
+OUTBOX_AGE = Gauge("plumbline_outbox_oldest_age_seconds", "Age of the oldest row in the outbox at the last look")
 TIMERS_RUN = Counter("plumbline_timers", "Timers that ran", ["kind"])
 
 _MAX_LINKS = 10_000  # a batch never has more records; a cut-off link would break the story of one event

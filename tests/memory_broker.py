@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shared.messaging.envelope import Headers, Record
@@ -208,15 +208,15 @@ class MemoryReader:
         (self._late if self._broker.late_seeks else self._at)[partition] = offset
         self._sought.add(partition)
 
-    async def first_offset(self, partition: Partition) -> int:
+    async def first_offsets(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
         self._check()
         await asyncio.sleep(0)
-        return self._broker.log(partition).first
+        return {partition: self._broker.log(partition).first for partition in partitions}
 
-    async def end_offset(self, partition: Partition) -> int:
+    async def end_offsets(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
         self._check()
         await asyncio.sleep(0)
-        return self._broker.log(partition).end
+        return {partition: self._broker.log(partition).end for partition in partitions}
 
     def high_water(self, partition: Partition) -> int:
         return self._broker.log(partition).end

@@ -109,27 +109,32 @@ class Consumer:
         await self._watch(reader)
 
     async def _load_positions(self, reader: LogReader) -> None:
+        """Learn positions from the database and point the reader at them; whatever it had fetched before is void."""
         for void in self._next.keys() - reader.sought():
             del self._next[void]
-        for partition in sorted(reader.assigned() - self._next.keys()):
-            await self._load(reader, partition)
-
-    async def _load(self, reader: LogReader, partition: Partition) -> None:
-        """Learn the position from the database and point the reader at it; whatever it had fetched before is void."""
-        first = await reader.first_offset(partition)
+            if void not in reader.assigned():
+                telemetry.LAG_RECORDS.remove(*void)
+                telemetry.LAG_SECONDS.remove(*void)
+        unknown = sorted(reader.assigned() - self._next.keys())
+        if not unknown:
+            return
+        firsts = await reader.first_offsets(unknown)
         async with self._database.begin() as tx:
-            offset = await positions.load(tx, self._service, partition.topic, partition.number, first)
+            found = await positions.load(tx, self._service, firsts)
         # Asked for last: until it loses the position, the owner before us moves it on, also past an end seen earlier.
-        end = await reader.end_offset(partition)
-        if not first <= offset <= end:
-            raise DataLost(
-                f"{partition.topic}/{partition.number} holds the offsets from {first} to {end}, but {self._service} is "
-                f"at {offset}: what it never applied is gone, or the topic was made anew"
-            )
-        reader.seek(partition, offset)
-        self._next[partition] = offset
-        self._fresh.add(partition)
-        self._gaps.pop(partition, None)
+        ends = await reader.end_offsets(unknown)
+        for partition in unknown:
+            offset = found[partition]
+            if not firsts[partition] <= offset <= ends[partition]:
+                raise DataLost(
+                    f"{partition.topic}/{partition.number} holds the offsets from {firsts[partition]} to "
+                    f"{ends[partition]}, but {self._service} is at {offset}: what it never applied is gone, or the "
+                    "topic was made anew"
+                )
+            reader.seek(partition, offset)
+            self._next[partition] = offset
+            self._fresh.add(partition)
+            self._gaps.pop(partition, None)
 
     async def _accept(self, reader: LogReader, partition: Partition, records: Sequence[Record]) -> None:
         expected = self._next[partition]
@@ -139,7 +144,6 @@ class Consumer:
             return
         if pending[0].offset > expected and not await self._gap_is_real(reader, partition, expected, pending[0].offset):
             return
-        self._gaps.pop(partition, None)
         started = time.monotonic()
         lag = max(0, reader.high_water(partition) - pending[-1].offset - 1)
         try:
@@ -151,7 +155,9 @@ class Consumer:
             return
         self._fresh.discard(partition)
         name = partition.topic
-        telemetry.LAG_RECORDS.labels(name, partition.number).set(lag)
+        telemetry.LAG_RECORDS.labels(*partition).set(lag)
+        if announced := pending[-1].announced_at():
+            telemetry.LAG_SECONDS.labels(*partition).set(max(0.0, time.time() - announced.timestamp()))
         telemetry.BATCH_SECONDS.labels(name).observe(time.monotonic() - started)
         telemetry.LAST_BATCH.labels(name).set_to_current_time()
         self._last_progress = time.monotonic()
@@ -162,7 +168,7 @@ class Consumer:
         Records fetched before a seek look just like a gap, and taking them for one would skip what lies between:
         only what the next fetch from the same position shows again is believed.
         """
-        first = await reader.first_offset(partition)
+        first = (await reader.first_offsets([partition]))[partition]
         if first > expected:
             raise DataLost(f"{partition.topic}/{partition.number} starts at {first}, but {expected} was never applied")
         if self._gaps.get(partition) == (expected, found):
@@ -176,7 +182,8 @@ class Consumer:
         if time.monotonic() - max(self._last_progress, self._watched) < STALL_SECONDS:
             return
         self._watched = time.monotonic()
-        for partition, position in list(self._next.items()):
-            behind = await reader.end_offset(partition) - position
+        ends = await reader.end_offsets(list(self._next))
+        for partition, end in ends.items():
+            behind = end - self._next[partition]
             if behind > 0:
                 raise LogBroken(f"{behind} records wait in {partition.topic}/{partition.number} and none arrive")

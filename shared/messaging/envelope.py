@@ -30,6 +30,13 @@ class Record:
     value: bytes | None
     headers: Headers
 
+    def announced_at(self) -> datetime | None:
+        """When its transaction announced it, if the record says so in a form that can be read."""
+        try:
+            return datetime.fromisoformat(self.header("ce_time") or "")
+        except ValueError:
+            return None
+
     def header(self, name: str) -> str | None:
         for key, value in self.headers:
             if key == name and value is not None:

@@ -130,19 +130,19 @@ class KafkaReader:
             return  # revoked meanwhile: nothing of it will be polled, and its next owner seeks
         self._rebalances.sought.add(partition)
 
-    async def first_offset(self, partition: Partition) -> int:
-        there = self._there(partition)
+    async def first_offsets(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
         try:
-            return int((await self._consumer.beginning_offsets([there]))[there])
+            found = await self._consumer.beginning_offsets([*map(self._there, partitions)])
         except KafkaError as error:
-            raise LogBroken(f"cannot read the log start: {error!r}") from error
+            raise LogBroken(f"cannot read where logs begin: {error!r}") from error
+        return {self._here(there): offset for there, offset in found.items()}
 
-    async def end_offset(self, partition: Partition) -> int:
-        there = self._there(partition)
+    async def end_offsets(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
         try:
-            return int((await self._consumer.end_offsets([there]))[there])
+            found = await self._consumer.end_offsets([*map(self._there, partitions)])
         except KafkaError as error:
-            raise LogBroken(f"cannot read the log end: {error!r}") from error
+            raise LogBroken(f"cannot read where logs end: {error!r}") from error
+        return {self._here(there): offset for there, offset in found.items()}
 
     def high_water(self, partition: Partition) -> int:
         there = self._there(partition)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from shared.errors import PlumblineError
@@ -38,9 +38,9 @@ class LogReader(Protocol):
 
     def seek(self, partition: Partition, offset: int) -> None: ...
 
-    async def first_offset(self, partition: Partition) -> int: ...
+    async def first_offsets(self, partitions: Collection[Partition]) -> Mapping[Partition, int]: ...
 
-    async def end_offset(self, partition: Partition) -> int: ...
+    async def end_offsets(self, partitions: Collection[Partition]) -> Mapping[Partition, int]: ...
 
     def high_water(self, partition: Partition) -> int:
         """The end of the partition as far as the last fetch told; 0 when none did."""

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-_LOAD = text("""
-    SELECT next_offset FROM positions
-    WHERE subscription = :subscription AND topic = :topic AND partition = :partition
-""")
+from shared.messaging.log import Partition
+
 _START = text("""
     INSERT INTO positions (subscription, topic, partition, next_offset)
-    VALUES (:subscription, :topic, :partition, :offset) ON CONFLICT DO NOTHING
+    SELECT :subscription, topic, partition, first
+    FROM unnest(CAST(:topics AS text[]), CAST(:partitions AS integer[]), CAST(:firsts AS bigint[]))
+         AS log (topic, partition, first)
+    ON CONFLICT DO NOTHING
+""")
+_LOAD = text("""
+    SELECT topic, partition, next_offset FROM positions
+    WHERE subscription = :subscription AND (topic, partition) IN (
+        SELECT * FROM unnest(CAST(:topics AS text[]), CAST(:partitions AS integer[]))
+    )
 """)
 _ADVANCE = text("""
     UPDATE positions SET next_offset = :to, attempts = 0
@@ -28,11 +37,17 @@ _FORGET = text("""
 """)
 
 
-async def load(tx: AsyncSession, subscription: str, topic: str, partition: int, first: int) -> int:
-    """The next offset to apply; a subscription that never was here begins at `first`."""
-    values: dict[str, str | int] = {"subscription": subscription, "topic": topic, "partition": partition}
-    await tx.execute(_START, values | {"offset": first})
-    return int((await tx.execute(_LOAD, values)).scalar_one())
+async def load(tx: AsyncSession, subscription: str, firsts: Mapping[Partition, int]) -> dict[Partition, int]:
+    """The next offset to apply of each partition; where this subscription never was, the first one there is."""
+    partitions = sorted(firsts)
+    values: dict[str, object] = {
+        "subscription": subscription,
+        "topics": [partition.topic for partition in partitions],
+        "partitions": [partition.number for partition in partitions],
+    }
+    await tx.execute(_START, values | {"firsts": [firsts[partition] for partition in partitions]})
+    found = await tx.execute(_LOAD, values)
+    return {Partition(row.topic, row.partition): row.next_offset for row in found}
 
 
 async def advance(tx: AsyncSession, subscription: str, topic: str, partition: int, expected: int, to: int) -> bool:

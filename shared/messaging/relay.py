@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -34,6 +35,8 @@ _READ = """
     FROM outbox ORDER BY id LIMIT $1
 """
 _DELETE = "DELETE FROM outbox WHERE id = ANY($1::bigint[])"
+# An ended session shows as any of the driver's own errors, depending on when the driver notices.
+_OUTAGES = (KafkaError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 @functools.lru_cache(maxsize=65_536)
@@ -71,7 +74,7 @@ class Relay:
                 await self._serve(stop)
                 failures = 0
             except Exception as error:
-                if not (isinstance(error, KafkaError | asyncpg.InterfaceError) or is_transient(error)):
+                if not (isinstance(error, _OUTAGES) or is_transient(error)):
                     raise
                 failures += 1
                 _log.warning("relay.retry", failures=failures, error=type(error).__name__)
@@ -102,6 +105,7 @@ class Relay:
         self._announced.clear()
         rows = await connection.fetch(_READ, ROUND)
         telemetry.OUTBOX_DEPTH.set(len(rows))
+        telemetry.OUTBOX_AGE.set(max(0.0, time.time() - rows[0]["event_time"].timestamp()) if rows else 0)
         if not rows:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._announced.wait(), IDLE_SECONDS)

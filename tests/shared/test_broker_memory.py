@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 import pytest
@@ -171,12 +171,12 @@ async def test_an_owner_before_us_that_still_moves_on_is_not_taken_for_lost_data
     broker: InMemory, topic: Topic, ledger: Ledger
 ) -> None:
     class Overtaken(MemoryReader):
-        async def end_offset(self, partition: Partition) -> int:
-            end = await super().end_offset(partition)
-            if end == 3:
+        async def end_offsets(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
+            ends = await super().end_offsets(partitions)
+            if 3 in ends.values():
                 await broker.append(topic, [as_sent(event) for event in events(3, start=3)])
                 await advance_as_another_owner_would(ledger, 6)
-            return end
+            return ends
 
     await broker.append(topic, [as_sent(event) for event in events(3)])
     async with running(ledger.consumer(lambda: Overtaken(broker.inside, SERVICE, [topic.name]))):

@@ -9,13 +9,20 @@ from dataclasses import dataclass
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.database import Database
 from shared.messaging import positions
+from shared.messaging.log import Partition
 
 _PARTITIONS = itertools.count()
 WRITE = text("INSERT INTO effects (provider, employee, event) VALUES (:partition, :start, :end)")
 READ = text("SELECT employee::int AS start, event::int AS end FROM effects WHERE provider = :partition ORDER BY 1")
+
+
+async def load(tx: AsyncSession, partition: int, first: int = 0) -> int:
+    where = Partition("t", partition)
+    return (await positions.load(tx, "s", {where: first}))[where]
 
 
 @dataclass
@@ -28,7 +35,7 @@ class Owner:
 
     async def reload(self) -> None:
         async with self.database.begin() as tx:
-            self.believed = await positions.load(tx, "s", "t", self.partition, 0)
+            self.believed = await load(tx, self.partition)
 
     async def apply(self, count: int, *, commits: bool, slowly: bool) -> bool:
         to = self.believed + count
@@ -72,7 +79,7 @@ async def test_two_owners_of_one_partition_apply_every_offset_exactly_once(
                 await owner.reload()
     async with ledger_database.begin() as tx:
         applied = (await tx.execute(READ, {"partition": str(partition)})).all()
-        end = await positions.load(tx, "s", "t", partition, 0)
+        end = await load(tx, partition)
     borders = [0, *(row.end for row in applied)]
     assert [row.start for row in applied] == borders[:-1]
     assert borders[-1] == end
@@ -80,7 +87,7 @@ async def test_two_owners_of_one_partition_apply_every_offset_exactly_once(
 
 async def test_of_two_at_the_same_position_the_second_waits_and_then_fails(ledger_database: Database) -> None:
     async with ledger_database.begin() as tx:
-        await positions.load(tx, "s", "t", 0, 0)
+        await load(tx, 0)
 
     async def second() -> bool:
         async with ledger_database.begin() as tx:
@@ -96,15 +103,15 @@ async def test_of_two_at_the_same_position_the_second_waits_and_then_fails(ledge
 
 async def test_a_position_that_exists_is_not_started_anew(ledger_database: Database) -> None:
     async with ledger_database.begin() as tx:
-        assert await positions.load(tx, "s", "t", 0, 7) == 7
+        assert await load(tx, 0, first=7) == 7
         assert await positions.advance(tx, "s", "t", 0, 7, 9)
     async with ledger_database.begin() as tx:
-        assert await positions.load(tx, "s", "t", 0, 40) == 9
+        assert await load(tx, 0, first=40) == 9
 
 
 async def test_attempts_are_counted_until_the_position_moves(ledger_database: Database) -> None:
     async with ledger_database.begin() as tx:
-        await positions.load(tx, "s", "t", 0, 0)
+        await load(tx, 0)
         counts = [await positions.count_attempt(tx, "s", "t", 0, 0) for _ in range(3)]
         assert counts == [1, 2, 3]
         assert await positions.count_attempt(tx, "s", "t", 0, 1) is None

@@ -180,10 +180,11 @@ async def test_of_two_relays_one_owns_the_outbox_and_the_other_takes_over_when_i
         records = await read(settings, KPI_EVENTS, 20)
         owners = {record.header("ce_source") for record in records}
         assert len(owners) == 1
-        end_owner()
-        await announce(ledger_database, [kpi("k-20")])
-        records = await read(settings, KPI_EVENTS, 21)
-    assert bodies(records) == [f"k-{number}" for number in range(21)]
+        for number in range(20, 25):
+            end_owner()
+            await announce(ledger_database, [kpi(f"k-{number}")])
+            records = await read(settings, KPI_EVENTS, number + 1)
+    assert bodies(records) == [f"k-{number}" for number in range(25)]
 
 
 async def test_a_relay_killed_between_the_ack_and_the_delete_leaves_duplicates_and_no_gap(
