@@ -1,7 +1,7 @@
 """Real PostgreSQL and real Kafka for every test that asks for them.
 
-One server of each serves the whole run; a test gets a database cloned from a migrated template, and topics of its own.
-`PLUMBLINE_TEST_STACK=<state folder>,<postgres port>,<kafka port>` uses servers that already run and leaves them running.
+One server of each serves the whole run; a test gets a database cloned from a migrated template, topics of its own.
+`PLUMBLINE_TEST_STACK=<state folder>,<postgres port>,<kafka port>` uses servers of that place and leaves them running.
 """
 
 from __future__ import annotations
@@ -126,12 +126,14 @@ async def _migrate_machinery(owner: SecretStr) -> None:
     await engine.dispose()
 
 
-def _template(server: PostgresServer, service: str, content: bytes, prepare: Callable[[str], Coroutine[None, None, None]]) -> str:
+def _template(
+    server: PostgresServer, service: str, content: bytes, prepare: Callable[[str], Coroutine[None, None, None]]
+) -> str:
     """A migrated database of this exact content, made once and shared by all workers and later runs."""
     name = f"template_{service}_{hashlib.sha256(content).hexdigest()[:12]}"
     with (STACK.state / "templates.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not server.run_sql(f"SELECT 1 FROM pg_database WHERE datname = '{name}'"):
+        if not server.run_sql(f"SELECT 1 FROM pg_database WHERE datname = '{name}'"):  # noqa: S608 - our own name
             making = f"{name}_making"
             drop_database(server, making)
             urls = ensure_service_database(server, service, database=making)
