@@ -388,7 +388,7 @@ class BrokerSuite:
     async def test_a_bug_ends_the_loop_and_the_position_has_not_moved(
         self, broker: Broker, topic: Topic, ledger: Ledger
     ) -> None:
-        await broker.append(topic, [as_sent(event) for event in events(4)])
+        await broker.append(topic, [as_sent(kpi("k-0")), unreadable(), as_sent(kpi("k-3"))])
         ledger.failures["k-3"].append(KeyError("any bug"))
         with pytest.raises(KeyError):
             await run_until_it_fails(ledger.consumer(lambda: broker.reader(topic)))

@@ -205,6 +205,37 @@ async def test_a_relay_killed_between_the_ack_and_the_delete_leaves_duplicates_a
     assert len({record.header("ce_id") for record in records}) == 3
 
 
+class StuckProducer:
+    """Takes a batch and never comes back."""
+
+    def __init__(self, inner: AIOKafkaProducer) -> None:
+        self._inner = inner
+        self.stuck = asyncio.Event()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+    async def send_batch(self, *_: object, **__: object) -> None:
+        self.stuck.set()
+        await asyncio.sleep(3600)
+
+
+async def test_a_relay_that_stands_still_loses_the_outbox_to_another(
+    settings: ServiceSettings, relays: Relays, ledger_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.messaging.relay.FROZEN_SECONDS", 1)
+    producer = StuckProducer(relays.producer())
+    still = asyncio.create_task(
+        Relay("still", settings, ledger_database.announced, lambda: producer).run(asyncio.Event())
+    )
+    await announce(ledger_database, [kpi("k-0")])
+    await asyncio.wait_for(producer.stuck.wait(), 10)
+    async with relays.running():
+        assert bodies(await read(settings, KPI_EVENTS, 1)) == ["k-0"]
+    still.cancel()
+    await asyncio.wait([still])
+
+
 async def test_asked_to_stop_the_relay_empties_the_outbox_first(
     settings: ServiceSettings, relays: Relays, ledger_database: Database
 ) -> None:
