@@ -65,20 +65,19 @@ class Relay:
         self._dsn = url.render_as_string(hide_password=False)
         self._announced = announced
         self._open_producer = open_producer
+        self._failures = 0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Relay until `stop` and the outbox is empty or cannot be emptied. Outages are waited out, bugs raised."""
-        failures = 0
         while not stop.is_set():
             try:
                 await self._serve(stop)
-                failures = 0
             except Exception as error:
                 if not (isinstance(error, _OUTAGES) or is_transient(error)):
                     raise
-                failures += 1
-                _log.warning("relay.retry", failures=failures, error=type(error).__name__)
-                await pause(stop, backoff(failures, longest=5))
+                self._failures += 1
+                _log.warning("relay.retry", failures=self._failures, error=type(error).__name__)
+                await pause(stop, backoff(self._failures, longest=5))
 
     async def _serve(self, stop: asyncio.Event) -> None:
         # The session holds the lock: were it not ended, a relay that stands still would keep all others waiting.
@@ -128,6 +127,7 @@ class Relay:
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
+        self._failures = 0
         return True
 
     async def _send(

@@ -32,7 +32,7 @@ from shared.messaging.log import LogReader
 from shared.messaging.relay import Relay
 from shared.messaging.subscriptions import Subscription
 from shared.settings import ServiceSettings
-from tests.shared.broker_suite import HeldReader
+from tests.shared.brokers import HeldReader
 from tests.shared.ledger import SERVICE, WRITE_EFFECTS, empty_tables, eventually, kpi
 
 EMPLOYEES = 4

@@ -15,6 +15,7 @@ from shared.contracts.topics import Topic
 from shared.messaging.kafka import KafkaReader, connection, create_topics
 from shared.settings import ServiceSettings
 from tests.shared.broker_suite import BrokerSuite
+from tests.shared.fates_suite import FatesSuite
 from tests.shared.ledger import SERVICE, Sent
 
 
@@ -93,5 +94,5 @@ async def broker(
         yield broker
 
 
-class TestOnKafka(BrokerSuite):
+class TestOnKafka(BrokerSuite, FatesSuite):
     pass

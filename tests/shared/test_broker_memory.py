@@ -15,7 +15,9 @@ from shared.database import Database
 from shared.messaging.envelope import Record
 from shared.messaging.log import Partition
 from tests.memory_broker import MemoryBroker, MemoryReader
-from tests.shared.broker_suite import BrokerSuite, advance_as_another_owner_would, applied
+from tests.shared.broker_suite import BrokerSuite
+from tests.shared.brokers import advance_as_another_owner_would, applied
+from tests.shared.fates_suite import FatesSuite
 from tests.shared.ledger import SERVICE, Ledger, Sent, as_sent, events, eventually, running
 
 
@@ -57,7 +59,7 @@ def broker() -> InMemory:
     return InMemory()
 
 
-class TestOnTheMemoryBroker(BrokerSuite):
+class TestOnTheMemoryBroker(BrokerSuite, FatesSuite):
     pass
 
 

@@ -27,7 +27,7 @@ from shared.messaging.kafka import KafkaReader
 from shared.messaging.log import LogBroken
 from shared.settings import KafkaSettings
 from tests.mock_cluster import FETCH, HEARTBEAT, OFFSET_COMMIT, MockCluster
-from tests.shared.broker_suite import applied
+from tests.shared.brokers import applied
 from tests.shared.ledger import SERVICE, Ledger, as_sent, events, eventually, running
 
 TOPIC = Topic("kpi", "ingest", "employee", (KpiRecorded,), partitions=1)

@@ -20,7 +20,7 @@ from shared.messaging.envelope import Batch
 from shared.messaging.log import Partition
 from shared.messaging.subscriptions import Subscription
 from tests.memory_broker import MemoryBroker
-from tests.shared.broker_suite import applied
+from tests.shared.brokers import applied
 from tests.shared.ledger import SERVICE, Ledger, as_sent, eventually, kpi, running, unreadable
 
 Spans = Callable[[], dict[str, ReadableSpan]]

@@ -28,7 +28,7 @@ from shared.errors import is_transient
 from shared.messaging import kafka, outbox
 from shared.messaging.relay import Relay
 from shared.settings import ServiceSettings
-from tests.shared.broker_suite import applied
+from tests.shared.brokers import applied
 from tests.shared.ledger import SERVICE, Ledger, create_tables, events, eventually, running
 from tests.shared.reading import read
 
