@@ -10,6 +10,8 @@ import argparse
 import asyncio
 from collections.abc import Sequence
 
+from pydantic import ValidationError
+
 from shared.contracts.topics import TOPICS
 from shared.messaging.kafka import create_topics
 from shared.settings import KafkaSettings
@@ -22,7 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--replication", type=int, default=1, metavar="N")
     given = vars(parser.parse_args(arguments))
     replication: int = given.pop("replication")
-    settings = KafkaSettings(**{name: value for name, value in given.items() if value is not None})
+    try:
+        settings = KafkaSettings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_input=False)
+        parser.error("; ".join(f"{str(found['loc'][0]).upper()}: {found['msg']}" for found in wrong))
     created = asyncio.run(create_topics(settings, replication=replication))
     print(f"{len(created)} of {len(TOPICS)} topics were missing and are created")
 

@@ -189,6 +189,12 @@ def test_topics_can_be_created_from_the_command_line(kafka: KafkaBroker, capsys:
         assert capsys.readouterr().out == f"{missing} of {len(TOPICS)} topics were missing and are created\n"
 
 
+def test_a_missing_setting_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        provision.main([])
+    assert "KAFKA_BOOTSTRAP: Field required" in capsys.readouterr().err
+
+
 def test_a_password_is_sent_only_where_one_is_set() -> None:
     plain = ours.connection(KafkaSettings(kafka_bootstrap="a:1"))
     assert (plain["sasl_plain_password"], plain["ssl_context"]) == (None, None)
