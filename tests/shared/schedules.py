@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Coroutine
 from typing import Any
 
@@ -32,7 +33,7 @@ class InMemory:
         return self.inside.reader(SERVICE, [KPI_EVENTS.name])
 
     def expelled_reader(self) -> LogReader:
-        return self.inside.reader("nobody's", [KPI_EVENTS.name])
+        return self.inside.reader(f"{SERVICE}-{uuid.uuid4()}", [KPI_EVENTS.name])
 
     async def rebalance(self) -> None:
         self.inside.shake(SERVICE)

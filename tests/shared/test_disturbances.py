@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -28,7 +29,7 @@ class OnKafka:
         return kafka.KafkaReader(self._settings, SERVICE, [KPI_EVENTS.name])
 
     def expelled_reader(self) -> LogReader:
-        return kafka.KafkaReader(self._settings, "nobodys", [KPI_EVENTS.name])
+        return kafka.KafkaReader(self._settings, f"{SERVICE}-{uuid.uuid4()}", [KPI_EVENTS.name])
 
     async def rebalance(self) -> None:
         passing = self.reader()
