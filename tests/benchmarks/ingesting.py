@@ -21,7 +21,7 @@ PATH = "/v1/kpi-events"
 
 def measure(rig: Rig) -> Iterator[Measure]:
     dsn, scratch = rig.database("ingest"), rig.scratch()
-    with rig.service("ingest", otlp_endpoint=""), rig.plain_service(PLAIN_PORT):
+    with rig.service("ingest", otlp_endpoint=""), rig.plain_service(PLAIN_PORT, scratch):
         key = {"x-api-key": set_up_ingest(rig)}
         asyncio.run(drained(dsn))
         port = rig.stack.port("ingest")

@@ -53,10 +53,10 @@ class Rig:
         return server.superuser_dsn(f"plumbline_{service}")
 
     def scratch(self) -> str:
-        """A database for floors and peers."""
+        """A fresh database for floors and peers."""
         server = self.stack.postgres
-        if not server.run_sql("SELECT 1 FROM pg_database WHERE datname = 'scratch'"):
-            server.run_sql("CREATE DATABASE scratch")
+        drop_database(server, "scratch")
+        server.run_sql("CREATE DATABASE scratch")
         return server.superuser_dsn("scratch")
 
     @contextmanager
@@ -68,8 +68,8 @@ class Rig:
             yield process
 
     @contextmanager
-    def plain_service(self, port: int) -> Iterator[subprocess.Popen[bytes]]:
-        dsn = self.scratch().replace("postgresql://", "postgresql+asyncpg://")
+    def plain_service(self, port: int, scratch: str) -> Iterator[subprocess.Popen[bytes]]:
+        dsn = scratch.replace("postgresql://", "postgresql+asyncpg://")
         command = ["uvicorn", "tests.benchmarks.plain_service:app", "--port", str(port), "--log-level", "warning"]
         environment = process_environment(self.stack) | {"PLAIN_DATABASE_URL": dsn}
         with self.process([sys.executable, "-m", *command], environment, port, path="/openapi.json") as process:
