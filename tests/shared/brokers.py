@@ -48,10 +48,11 @@ class Broker(Protocol):
 
 
 class HeldReader:
-    """Passes everything on, but keeps back what it polled until `go_on` is set; may keep all reports to itself."""
+    """Passes on a few polls, then keeps back what it polled until `go_on` is set; may keep reports to itself."""
 
-    def __init__(self, reader: LogReader, *, reports: bool = True) -> None:
+    def __init__(self, reader: LogReader, *, passes: int = 0, reports: bool = True) -> None:
         self._reader = reader
+        self._passes = passes
         self._reports = reports
         self.polled = asyncio.Event()
         self.go_on = asyncio.Event()
@@ -61,7 +62,9 @@ class HeldReader:
 
     async def poll(self, limit: int) -> Mapping[Partition, Sequence[Record]]:
         found = await self._reader.poll(limit)
-        if found and self.sought():
+        if found and self._passes:
+            self._passes -= 1
+        elif found:
             self.polled.set()
             await self.go_on.wait()
         return found

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Protocol
 
 from aiokafka import AIOKafkaProducer
@@ -63,22 +64,33 @@ class MortalDatabase(Database):
         self._border()
 
 
-class LossyProducer:
-    """Hands everything on; may report batches that the broker has as timed out."""
+class Sending(Enum):
+    """What becomes of a batch of the relay's. Both kinds of failure look alike to it."""
 
-    def __init__(self, inner: AIOKafkaProducer, *, lose_answers: bool, sent: Callable[[int], None]) -> None:
+    ANSWERED = "written and acknowledged"
+    UNANSWERED = "written, but the answer is lost"
+    UNSENT = "never written"
+
+
+class LossyProducer:
+    """Hands on what is to be written, and answers as told."""
+
+    def __init__(self, inner: AIOKafkaProducer, fate: Sending, sent: Callable[[int], None]) -> None:
         self._inner = inner
-        self._lose_answers = lose_answers
+        self._fate = fate
         self._sent = sent
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._inner, name)
 
     async def send_batch(self, batch: BatchBuilder, topic: str, *, partition: int) -> asyncio.Future[object]:
+        if self._fate is Sending.UNSENT:
+            self._sent(0)
+            raise KafkaTimeoutError
         answer: asyncio.Future[object] = await self._inner.send_batch(batch, topic, partition=partition)
         await answer
         self._sent(batch.record_count())
-        if self._lose_answers:
+        if self._fate is Sending.UNANSWERED:
             raise KafkaTimeoutError
         return answer
 
@@ -97,6 +109,10 @@ class Log(Protocol):
         ...
 
     async def rebalance(self) -> None: ...
+
+    async def mislead(self) -> None:
+        """Have the group's committed offsets say that everything was read."""
+        ...
 
 
 @dataclass
@@ -140,23 +156,23 @@ class World:
             return
         self.committed[name].extend(event.event for event in events)
 
-    async def relay(self, *, lose_answers: bool) -> None:
-        """One relay's life: it ends when the outbox is empty, or with the first lost answer."""
+    async def relay(self, fate: Sending) -> None:
+        """One relay's life: it ends when the outbox is empty, or with the first failure."""
 
         def sent(count: int) -> None:
             self.records += count
-            if lose_answers:
+            if fate is not Sending.ANSWERED:
                 stop.set()
 
         stop = asyncio.Event()
-        producer = LossyProducer(self.log.producer(), lose_answers=lose_answers, sent=sent)
+        producer = LossyProducer(self.log.producer(), fate, sent)
         relay = Relay(SERVICE, self.settings, asyncio.Event(), lambda: producer)
         running = asyncio.create_task(relay.run(stop))
 
         async def over() -> bool:
             return stop.is_set() or not await self._count("outbox")
 
-        await eventually(over)
+        await eventually(over, within=5)
         stop.set()
         await running
 
@@ -170,20 +186,22 @@ class World:
         async def over() -> bool:
             return running.done() or await self._all_applied()
 
-        await eventually(over)
+        await eventually(over, within=5)
         self.database.borders_left = None
         self._rebalances = False
         stop.set()
         await asyncio.gather(running, return_exceptions=True)
 
-    async def freeze(self) -> None:
+    async def freeze(self, batch_size: int, *, passes: int) -> None:
         """A consumer that has polled and then stands still: it will go on when others are long past it."""
-        if await self._all_applied():
-            return
-        held = HeldReader(self.log.expelled_reader())
+        held = HeldReader(self.log.expelled_reader(), passes=passes)
         stop = asyncio.Event()
-        running = asyncio.create_task(self._consumer(lambda: held, 1_000).run(stop))
-        await asyncio.wait_for(held.polled.wait(), 10)
+        running = asyncio.create_task(self._consumer(lambda: held, batch_size).run(stop))
+
+        async def over() -> bool:
+            return held.polled.is_set() or await self._all_applied()
+
+        await eventually(over, within=5)
         self._held.append((held, running, stop))
 
     async def thaw(self) -> None:
@@ -197,7 +215,7 @@ class World:
     async def end(self) -> None:
         """Let everything come to rest, and compare."""
         await self.thaw()
-        await self.relay(lose_answers=False)
+        await self.relay(Sending.ANSWERED)
         await self.consume(1_000)
         async with self.database.begin() as tx:
             effects = (await tx.execute(text("SELECT employee, event FROM effects ORDER BY place"))).all()

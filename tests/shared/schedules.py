@@ -13,10 +13,10 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 from pydantic import SecretStr
 
 from shared.contracts.topics import KPI_EVENTS
-from shared.messaging.log import LogReader
+from shared.messaging.log import LogReader, Partition
 from shared.settings import ServiceSettings
 from tests.memory_broker import MemoryBroker, MemoryProducer
-from tests.shared.disturbances import EMPLOYEES, World, new_world
+from tests.shared.disturbances import EMPLOYEES, Sending, World, new_world
 from tests.shared.ledger import SERVICE
 
 PARTITIONS = 3
@@ -37,6 +37,10 @@ class InMemory:
 
     async def rebalance(self) -> None:
         self.inside.shake(SERVICE)
+
+    async def mislead(self) -> None:
+        partitions = [Partition(KPI_EVENTS.name, number) for number in range(PARTITIONS)]
+        self.inside.commit(SERVICE, {partition: self.inside.log(partition).end for partition in partitions})
 
 
 class Disturbances(RuleBasedStateMachine):
@@ -60,9 +64,9 @@ class Disturbances(RuleBasedStateMachine):
     def announce(self, employee: int, count: int, commits: bool) -> None:
         self._do(self._world.announce(employee, count, commits=commits))
 
-    @rule(lose_answers=st.booleans())
-    def relay(self, lose_answers: bool) -> None:
-        self._do(self._world.relay(lose_answers=lose_answers))
+    @rule(fate=st.sampled_from(Sending))
+    def relay(self, fate: Sending) -> None:
+        self._do(self._world.relay(fate))
 
     @rule(batch_size=st.integers(1, 5), borders=st.integers(1, 40), rebalances=st.booleans())
     def consume(self, batch_size: int, borders: int, rebalances: bool) -> None:
@@ -72,9 +76,13 @@ class Disturbances(RuleBasedStateMachine):
     def seek_late(self, late: bool) -> None:
         self._log.inside.late_seeks = late
 
+    @rule(batch_size=st.integers(1, 5), passes=st.integers(0, 2))
+    def freeze(self, batch_size: int, passes: int) -> None:
+        self._do(self._world.freeze(batch_size, passes=passes))
+
     @rule()
-    def freeze(self) -> None:
-        self._do(self._world.freeze())
+    def mislead(self) -> None:
+        self._do(self._log.mislead())
 
     @rule()
     def thaw(self) -> None:

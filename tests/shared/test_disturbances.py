@@ -6,14 +6,14 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from deploy.local.databases import DatabaseUrls
 from shared.contracts.topics import KPI_EVENTS
 from shared.messaging import kafka
 from shared.messaging.log import LogReader
 from shared.settings import ServiceSettings
-from tests.shared.disturbances import EMPLOYEES, new_world
+from tests.shared.disturbances import EMPLOYEES, Sending, new_world
 from tests.shared.ledger import SERVICE
 from tests.shared.schedules import PARTITIONS, run_schedules
 
@@ -36,6 +36,16 @@ class OnKafka:
         await passing.open()
         await passing.close()
 
+    async def mislead(self) -> None:
+        group = self._settings.kafka_topic_prefix + SERVICE
+        member = AIOKafkaConsumer(**kafka.connection(self._settings), group_id=group, enable_auto_commit=False)
+        topic = self._settings.kafka_topic_prefix + KPI_EVENTS.name
+        partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+        member.assign(partitions)
+        await member.start()
+        await member.commit(await member.end_offsets(partitions))
+        await member.stop()
+
 
 def test_any_schedule_ends_like_an_undisturbed_run(ledger_urls: DatabaseUrls) -> None:
     run_schedules(ledger_urls.app, count=12)
@@ -46,18 +56,21 @@ async def test_one_schedule_on_kafka(
 ) -> None:
     settings = settings_for(ledger_urls)
     await kafka.create_topics(settings, topics=[replace(KPI_EVENTS, partitions=PARTITIONS)])
-    world = await new_world(OnKafka(settings), settings)
+    log = OnKafka(settings)
+    world = await new_world(log, settings)
     for employee in range(EMPLOYEES):
         await world.announce(employee, 3, commits=employee != 2)
-    await world.relay(lose_answers=True)
-    await world.freeze()
+    await world.relay(Sending.UNANSWERED)
+    await world.freeze(1, passes=1)
     await world.consume(2, borders=9)
     await world.announce(0, 4, commits=True)
-    await world.relay(lose_answers=True)
+    await world.relay(Sending.UNSENT)
+    await world.relay(Sending.UNANSWERED)
+    await log.mislead()
     await world.consume(3, borders=12, rebalances=True)
     await world.thaw()
     await world.announce(2, 2, commits=True)
-    await world.relay(lose_answers=False)
+    await world.relay(Sending.ANSWERED)
     await world.consume(1, borders=14)
     await world.end()
     await world.database.close()
