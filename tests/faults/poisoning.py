@@ -76,17 +76,13 @@ def unreadable(records: Sequence[Sent], number: int, random: Random) -> list[Sen
     return spoiled
 
 
-def deadly(records: Sequence[Sent], number: int) -> list[Sent]:
-    """Copies of KPI events that are well formed and still end the handler: a number too large for any column."""
+def deadly(records: Sequence[Sent], number: int, random: Random) -> list[Sent]:
+    """Copies of KPI events that are well formed and still end the handler: an id longer than an index can hold."""
     good = [each for each in records if each.topic == KPI_EVENTS.name and _type(each) == b"plumbline.kpi.recorded.v1"]
     found = []
-    for index, each in enumerate(good[:: max(1, len(good) // number)][:number]):
-        value = (
-            (each.value or b"")
-            .replace(b'"numerator":"', b'"numerator":"9E+200000')
-            .replace(b'"event":"', f'"event":"deadly-{index}-'.encode())
-        )
-        found.append(each._replace(value=value))
+    for each in good[:: max(1, len(good) // number)][:number]:
+        begun = b'"event":"' + random.randbytes(12_000).hex().encode()
+        found.append(each._replace(value=(each.value or b"").replace(b'"event":"', begun)))
     return found
 
 

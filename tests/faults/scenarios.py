@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import Random
@@ -136,7 +137,7 @@ async def zombie(rig: Rig, scale: Scale) -> Outcome:
     def act(stage: str) -> None:
         if stage == "post":
             rig.signal("scoring", signal.SIGSTOP)
-            command = ["python", "-m", "services.scoring"]
+            command = [sys.executable, "-m", "services.scoring"]
             second.append(subprocess.Popen(command, env=environment, cwd=PROJECT, stdout=subprocess.DEVNULL))
         if stage == "amend":
             rig.signal("scoring", signal.SIGCONT)
@@ -182,7 +183,7 @@ async def handler_killers(rig: Rig, scale: Scale) -> Outcome:
     size = _world(scale, "deadly")
     findings = {size.provider: await rig.walk(size)}
     known = await poisoning.everything(rig, [KPI_EVENTS])
-    await poisoning.send(rig, poisoning.deadly(known, scale.deadly))
+    await poisoning.send(rig, poisoning.deadly(known, scale.deadly, Random(SEED)))
     wrong = await check(rig, findings, {"crashed": scale.deadly})
     return Outcome("records that kill the handler", f"{scale.deadly}, parked as crashed", wrong)
 
