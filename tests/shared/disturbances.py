@@ -124,8 +124,11 @@ class World:
     settings: ServiceSettings
     committed: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     records: int = 0
+    """How many the log holds."""
+    behind: int = 0
+    """How many records of the log had taken no effect at the last look."""
     _rebalances: bool = False
-    _held: list[tuple[HeldReader, asyncio.Task[None], asyncio.Event]] = field(default_factory=list)
+    held: list[tuple[HeldReader, asyncio.Task[None], asyncio.Event]] = field(default_factory=list)
 
     async def _apply(self, tx: AsyncSession, batch: Batch) -> None:
         found = [(delivery.event, delivery.offset) for delivery in batch.deliveries]
@@ -202,11 +205,11 @@ class World:
             return held.polled.is_set() or await self._all_applied()
 
         await eventually(over, within=5)
-        self._held.append((held, running, stop))
+        self.held.append((held, running, stop))
 
     async def thaw(self) -> None:
-        while self._held:
-            held, running, stop = self._held.pop(0)
+        while self.held:
+            held, running, stop = self.held.pop(0)
             held.go_on.set()
             await asyncio.sleep(0.01)
             stop.set()
@@ -227,6 +230,9 @@ class World:
             if name not in first[employee]:
                 first[employee].append(name)
         assert dict(first) == {name: found for name, found in self.committed.items() if found}
+
+    async def look(self) -> None:
+        self.behind = self.records - await self._count("effects")
 
     async def _count(self, table: str) -> int:
         async with Database.begin(self.database) as tx:

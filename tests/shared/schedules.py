@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 from pydantic import SecretStr
 
 from shared.contracts.topics import KPI_EVENTS
@@ -43,6 +43,10 @@ class InMemory:
         self.inside.commit(SERVICE, {partition: self.inside.log(partition).end for partition in partitions})
 
 
+ANNOUNCEMENT = st.tuples(st.integers(0, EMPLOYEES - 1), st.integers(1, 6), st.sampled_from([True, True, True, False]))
+"""Of which employee, how many events, and whether the transaction commits."""
+
+
 class Disturbances(RuleBasedStateMachine):
     """Each rule is one step of the world; `teardown` lets it come to rest and compares."""
 
@@ -59,16 +63,16 @@ class Disturbances(RuleBasedStateMachine):
 
     def _do(self, step: Coroutine[Any, Any, None]) -> None:
         self._runner.run(step)
+        self._runner.run(self._world.look())
 
-    @rule(employee=st.integers(0, EMPLOYEES - 1), count=st.integers(1, 4), commits=st.sampled_from([True, True, False]))
-    def announce(self, employee: int, count: int, commits: bool) -> None:
-        self._do(self._world.announce(employee, count, commits=commits))
-
-    @rule(fate=st.sampled_from(Sending))
-    def relay(self, fate: Sending) -> None:
+    @rule(announcements=st.lists(ANNOUNCEMENT, min_size=1, max_size=4), fate=st.sampled_from(Sending))
+    def arrive(self, announcements: list[tuple[int, int, bool]], fate: Sending) -> None:
+        for employee, count, commits in announcements:
+            self._do(self._world.announce(employee, count, commits=commits))
         self._do(self._world.relay(fate))
 
-    @rule(batch_size=st.integers(1, 5), borders=st.integers(1, 40), rebalances=st.booleans())
+    @precondition(lambda self: self._world.behind)
+    @rule(batch_size=st.integers(1, 5), borders=st.integers(1, 14), rebalances=st.booleans())
     def consume(self, batch_size: int, borders: int, rebalances: bool) -> None:
         self._do(self._world.consume(batch_size, borders=borders, rebalances=rebalances))
 
@@ -76,14 +80,17 @@ class Disturbances(RuleBasedStateMachine):
     def seek_late(self, late: bool) -> None:
         self._log.inside.late_seeks = late
 
-    @rule(batch_size=st.integers(1, 5), passes=st.integers(0, 2))
+    @precondition(lambda self: self._world.behind)
+    @rule(batch_size=st.integers(1, 3), passes=st.integers(0, 2))
     def freeze(self, batch_size: int, passes: int) -> None:
         self._do(self._world.freeze(batch_size, passes=passes))
 
+    @precondition(lambda self: self._world.behind)
     @rule()
     def mislead(self) -> None:
         self._do(self._log.mislead())
 
+    @precondition(lambda self: self._world.held)
     @rule()
     def thaw(self) -> None:
         self._do(self._world.thaw())
@@ -92,7 +99,7 @@ class Disturbances(RuleBasedStateMachine):
         try:
             self._do(self._world.end())
         finally:
-            self._do(self._world.database.close())
+            self._runner.run(self._world.database.close())
             self._runner.close()
 
 
