@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from deploy.local.databases import SERVICES
 from deploy.local.demo.command import run
 from deploy.local.demo.course import STAGES
 from deploy.local.demo.findings import Findings
-from deploy.local.demo.world import Size
+from deploy.local.demo.world import Size, build, client_agent
 from deploy.local.layout import PROJECT, Stack
 from deploy.local.processes import end
 from deploy.local.record import read_record
@@ -95,6 +96,28 @@ def test_a_run_that_was_killed_goes_on(platform: Stack, undisturbed: Findings) -
     (journal,) = Path(platform.state / "demo").glob("halved-*.jsonl")
     journal.write_text("\n".join(journal.read_text().splitlines()[:2]) + "\n")
     assert _walk(platform, _small("halved")).digest == undisturbed.digest
+
+
+def test_the_tour_of_the_readme_can_be_walked(platform: Stack, undisturbed: Findings) -> None:
+    blocks = re.findall(r"```sh tour\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL)
+    script = "\n".join(["set -euo pipefail", *blocks]).replace("curl -sf ", "curl -s --fail-with-body ").replace(
+        "PROVIDER=meridian", f"PROVIDER={_small('calm').provider}"
+    )
+    script = re.sub(r"127\.0\.0\.1:(\d+)", lambda port: f"127.0.0.1:{int(port[1]) + platform.offset}", script)
+    walker = next(worker for worker in build(_small("calm")).workers if worker.id == "e-0001")
+    client = walker.stints[-1].program.client
+    script = script.replace("aurora-telecom", client).replace("AU-4001", client_agent(walker, client))
+    environment = {
+        **os.environ,
+        **platform.environment(),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=PROJECT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for told in ('"cycle":"2025-q2"', "client-boundary", '"accepted":1', "unknown-metric", '"state":"approved"'):
+        assert told in done.stdout, f"{told} is missing in: {done.stdout}"
 
 
 def test_the_command_exits_with_one_when_a_figure_differs(platform: Stack, undisturbed: Findings) -> None:
