@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import telemetry
 from shared.contracts.ids import ProviderId
@@ -81,7 +81,7 @@ _APPEND = text("""
 """)
 
 
-async def record(tx: AsyncSession, entry: Entry) -> None:
+async def record(tx: AsyncConnection, entry: Entry) -> None:
     """Append to the chain if and only if `tx`, which must be confined to `entry.provider`, commits.
 
     Call it last: from here to the commit every other audited action of this provider waits.
@@ -143,20 +143,20 @@ _HEAD = text("SELECT sequence, hash FROM audit_heads")
 
 
 async def newest(
-    tx: AsyncSession, *, before: int | None, action: str | None, actor: str | None, limit: int
+    tx: AsyncConnection, *, before: int | None, action: str | None, actor: str | None, limit: int
 ) -> list[Recorded]:
     """Entries of the transaction's provider, the newest first, below sequence `before`."""
     filters = {"before": before, "action": action, "actor": actor, "limit": limit}
     return [Recorded(*row) for row in await tx.execute(_NEWEST, filters)]
 
 
-async def _chain(tx: AsyncSession) -> AsyncIterator[Recorded]:
+async def _chain(tx: AsyncConnection) -> AsyncIterator[Recorded]:
     rows = await tx.stream(_CHAIN)
     async for row in rows:
         yield Recorded(*row)
 
 
-async def verify(tx: AsyncSession) -> Verification:
+async def verify(tx: AsyncConnection) -> Verification:
     """Recompute the whole chain of the transaction's provider and hold it against its head."""
     head = (await tx.execute(_HEAD)).one_or_none()
     announced, newest_hash = (head.sequence, bytes(head.hash)) if head else (0, _FIRST)

@@ -12,7 +12,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from pydantic import SecretStr
 from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from shared.contracts.ids import ProviderId
 from shared.messaging import outbox
@@ -50,31 +50,29 @@ class Database:
             connect_args={"server_settings": session_settings(), "command_timeout": 60},
             hide_parameters=True,  # errors are logged, and parameters hold names and pay
         )
-        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
         self.announced = asyncio.Event()
         """Set after every commit that left outbox rows; the relay of this process waits for it."""
 
     @asynccontextmanager
-    async def begin(self, provider: ProviderId | None = None) -> AsyncIterator[AsyncSession]:
+    async def begin(self, provider: ProviderId | None = None) -> AsyncIterator[AsyncConnection]:
         """A transaction that commits when the block ends and is undone when it raises.
 
         With a provider, rows of others neither show nor can be written; without one, no tenant row at all shows.
         """
-        async with self._sessions() as tx:
-            async with tx.begin():
-                outbox.open_for(tx)
-                if provider is not None:
-                    await enter_provider(tx, provider)
-                yield tx
-                announces = await outbox.write_pending(tx)
-            if announces:
-                self.announced.set()
+        async with self.engine.begin() as tx:
+            outbox.open_for(tx)
+            if provider is not None:
+                await enter_provider(tx, provider)
+            yield tx
+            announces = await outbox.write_pending(tx)
+        if announces:
+            self.announced.set()
 
     async def close(self) -> None:
         await self.engine.dispose()
 
 
-async def enter_provider(tx: AsyncSession, provider: ProviderId) -> None:
+async def enter_provider(tx: AsyncConnection, provider: ProviderId) -> None:
     """Confine the rest of the transaction to `provider`; the setting ends with the transaction."""
     await tx.execute(text(f"SELECT set_config('{PROVIDER_SETTING}', :provider, true)"), {"provider": provider})
 

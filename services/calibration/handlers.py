@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.calibration.commands import intake, sessions
 from shared.contracts.kpi import FeedbackSubmitted
@@ -13,24 +13,24 @@ from shared.messaging.envelope import Batch
 from shared.messaging.subscriptions import DueTimers, Subscription, Timer
 
 
-async def on_workforce(tx: AsyncSession, batch: Batch) -> None:
+async def on_workforce(tx: AsyncConnection, batch: Batch) -> None:
     await intake.take_employees(tx, [event for event in batch.events if isinstance(event, EmployeeChanged)])
 
 
-async def on_cycles(tx: AsyncSession, batch: Batch) -> None:
+async def on_cycles(tx: AsyncConnection, batch: Batch) -> None:
     await intake.take_cycles(tx, [event for event in batch.events if isinstance(event, CycleChanged)])
 
 
-async def on_scorecards(tx: AsyncSession, batch: Batch) -> None:
+async def on_scorecards(tx: AsyncConnection, batch: Batch) -> None:
     computed = [event for event in batch.events if isinstance(event, ScorecardComputed)]
     await intake.take_scorecards(tx, batch.provider, computed, batch.received_at)
 
 
-async def on_feedback(tx: AsyncSession, batch: Batch) -> None:
+async def on_feedback(tx: AsyncConnection, batch: Batch) -> None:
     await intake.take_ratings(tx, [event for event in batch.events if isinstance(event, FeedbackSubmitted)])
 
 
-async def on_deadline(tx: AsyncSession, due: DueTimers) -> None:
+async def on_deadline(tx: AsyncConnection, due: DueTimers) -> None:
     await sessions.lock_overdue(tx, due.provider, due.keys, due.now)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.compensation.commands import copies, runs
 from shared.contracts.ids import RunId
@@ -14,22 +14,22 @@ from shared.messaging.envelope import Batch
 from shared.messaging.subscriptions import DueTimers, Subscription, Timer
 
 
-async def on_workforce(tx: AsyncSession, batch: Batch) -> None:
+async def on_workforce(tx: AsyncConnection, batch: Batch) -> None:
     events = [event for event in batch.events if isinstance(event, EmployeeChanged)]
     await copies.learn_people(tx, batch.provider, events)
 
 
-async def on_cycles(tx: AsyncSession, batch: Batch) -> None:
+async def on_cycles(tx: AsyncConnection, batch: Batch) -> None:
     events = [event for event in batch.events if isinstance(event, CycleChanged)]
     await copies.learn_cycles(tx, batch.provider, events)
 
 
-async def on_classifications(tx: AsyncSession, batch: Batch) -> None:
+async def on_classifications(tx: AsyncConnection, batch: Batch) -> None:
     events = [event for event in batch.events if isinstance(event, ClassificationPublished | ClassificationRevised)]
     await copies.learn_classifications(tx, batch.provider, events, batch.received_at)
 
 
-async def on_run(tx: AsyncSession, due: DueTimers) -> None:
+async def on_run(tx: AsyncConnection, due: DueTimers) -> None:
     for name in due.keys:
         await runs.work_on(tx, due.provider, RunId(name), due.now)
 

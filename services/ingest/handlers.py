@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.commands.cycles import follow_cycles
 from services.ingest.model import Cycle
@@ -12,7 +12,7 @@ from shared.messaging.envelope import Batch
 from shared.messaging.subscriptions import Subscription
 
 
-async def on_cycles(tx: AsyncSession, batch: Batch) -> None:
+async def on_cycles(tx: AsyncConnection, batch: Batch) -> None:
     states = [
         Cycle(event.cycle, event.version, event.state, event.starts_on, event.ends_on, len(event.bands))
         for event in batch.events

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scoring.commands import facts, freezing, rescoring, workforce
 from services.scoring.commands.facts import KpiEvent
@@ -14,47 +14,47 @@ from shared.messaging.envelope import Batch
 from shared.messaging.subscriptions import DueTimers, Subscription, Timer
 
 
-async def on_kpi_events(tx: AsyncSession, batch: Batch) -> None:
+async def on_kpi_events(tx: AsyncConnection, batch: Batch) -> None:
     await _seal(tx, batch)
     if events := [event for event in batch.events if isinstance(event, KpiEvent)]:
         due_at = rescoring.rescore_at(batch.received_at, batch.lag)
         await facts.add_facts(tx, batch.provider, events, due_at=due_at)
 
 
-async def on_feedback(tx: AsyncSession, batch: Batch) -> None:
+async def on_feedback(tx: AsyncConnection, batch: Batch) -> None:
     await _seal(tx, batch)
     if submitted := [event for event in batch.events if isinstance(event, FeedbackSubmitted)]:
         due_at = rescoring.rescore_at(batch.received_at, batch.lag)
         await facts.add_ratings(tx, batch.provider, submitted, due_at=due_at)
 
 
-async def on_workforce(tx: AsyncSession, batch: Batch) -> None:
+async def on_workforce(tx: AsyncConnection, batch: Batch) -> None:
     states = [event for event in batch.events if isinstance(event, EmployeeChanged)]
     due_at = rescoring.rescore_at(batch.received_at, batch.lag)
     await workforce.put_people(tx, batch.provider, states, due_at=due_at)
 
 
-async def on_metrics(tx: AsyncSession, batch: Batch) -> None:
+async def on_metrics(tx: AsyncConnection, batch: Batch) -> None:
     states = [event for event in batch.events if isinstance(event, MetricDefined)]
     await workforce.put_metrics(tx, batch.provider, states)
 
 
-async def on_rescore(tx: AsyncSession, due: DueTimers) -> None:
+async def on_rescore(tx: AsyncConnection, due: DueTimers) -> None:
     active = await cycles.hold_active(tx, due.provider)
     await rescoring.rescore(tx, due.provider, due.keys, active, due.now)
 
 
-async def on_sweep(tx: AsyncSession, due: DueTimers) -> None:
+async def on_sweep(tx: AsyncConnection, due: DueTimers) -> None:
     for key in due.keys:
         await freezing.sweep(tx, due.provider, key, due.now)
 
 
-async def on_freeze(tx: AsyncSession, due: DueTimers) -> None:
+async def on_freeze(tx: AsyncConnection, due: DueTimers) -> None:
     for cycle in due.keys:
         await freezing.advance_freeze(tx, due.provider, cycle, due.now)
 
 
-async def _seal(tx: AsyncSession, batch: Batch) -> None:
+async def _seal(tx: AsyncConnection, batch: Batch) -> None:
     if markers := [event for event in batch.events if isinstance(event, IntakeSealed)]:
         await facts.seal(tx, batch.provider, markers, now=batch.received_at)
 

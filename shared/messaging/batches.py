@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from opentelemetry.trace import SpanKind
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import telemetry
 from shared.clock import Clock
@@ -125,14 +125,14 @@ class Batches:
         telemetry.RECORDS.labels(partition.topic, "parked").inc(parked)
         return to
 
-    async def _advance(self, tx: AsyncSession, partition: Partition, expected: int, last: Record) -> int:
+    async def _advance(self, tx: AsyncConnection, partition: Partition, expected: int, last: Record) -> int:
         to = last.offset + 1
         if not await positions.advance(tx, self._service, partition.topic, partition.number, expected, to):
             raise Fenced
         return to
 
     async def _sort_out(
-        self, tx: AsyncSession, subscription: Subscription, records: Sequence[Record]
+        self, tx: AsyncConnection, subscription: Subscription, records: Sequence[Record]
     ) -> tuple[Mapping[ProviderId, list[Delivery]], int]:
         by_provider: dict[ProviderId, list[Delivery]] = {}
         parked = 0

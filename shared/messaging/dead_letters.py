@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import telemetry
 from shared.contracts.ids import ProviderId
@@ -71,7 +71,7 @@ _RESOLVE = text("""
 """)
 
 
-async def park(tx: AsyncSession, subscription: str, record: Record, code: str, detail: str) -> None:
+async def park(tx: AsyncConnection, subscription: str, record: Record, code: str, detail: str) -> None:
     """Keep the record with its bytes, in the transaction that moves the position past it.
 
     Raises `SubscriptionHalted`, which undoes that transaction, when more than a fifth of the partition's last 500
@@ -124,7 +124,7 @@ def _letter(row: Sequence[object]) -> DeadLetter:
 
 
 async def page(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     *,
     provider: ProviderId | None,
     state: str | None,
@@ -144,7 +144,7 @@ async def page(
     return [_letter(row) for row in await tx.execute(_PAGE, values)]
 
 
-async def get(tx: AsyncSession, letter_id: UUID, provider: ProviderId | None) -> DeadLetter:
+async def get(tx: AsyncConnection, letter_id: UUID, provider: ProviderId | None) -> DeadLetter:
     """Locked until the transaction ends. Another provider's letter is as absent as none at all."""
     row = (await tx.execute(_LOCK, {"id": letter_id})).one_or_none()
     if row is None or (provider is not None and row.provider_id != provider):
@@ -153,7 +153,7 @@ async def get(tx: AsyncSession, letter_id: UUID, provider: ProviderId | None) ->
 
 
 async def replay(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     letter: DeadLetter,
     subscriptions: Sequence[Subscription],
     *,
@@ -178,7 +178,7 @@ async def replay(
     await _resolve(tx, letter, "replayed", by=by, reason=None, now=now)
 
 
-async def discard(tx: AsyncSession, letter: DeadLetter, *, by: str, reason: str, now: datetime) -> None:
+async def discard(tx: AsyncConnection, letter: DeadLetter, *, by: str, reason: str, now: datetime) -> None:
     """Give the record up, with who and why; its bytes stay."""
     if letter.state != "parked":
         raise Conflict(f"the dead letter is {letter.state} already", code="dead-letter-resolved")
@@ -186,7 +186,7 @@ async def discard(tx: AsyncSession, letter: DeadLetter, *, by: str, reason: str,
 
 
 async def _resolve(
-    tx: AsyncSession, letter: DeadLetter, state: str, *, by: str, reason: str | None, now: datetime
+    tx: AsyncConnection, letter: DeadLetter, state: str, *, by: str, reason: str | None, now: datetime
 ) -> None:
     values = {"id": letter.id, "state": state, "now": now, "by": by, "resolution": reason}
     await tx.execute(_RESOLVE, values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import telemetry
 from shared.contracts.event import Event
@@ -14,11 +14,11 @@ from shared.contracts.topics import topic_of
 _PENDING = "outbox.pending"
 
 
-def open_for(tx: AsyncSession) -> None:
+def open_for(tx: AsyncConnection) -> None:
     tx.info[_PENDING] = []
 
 
-def append(tx: AsyncSession, events: Iterable[Event]) -> None:
+def append(tx: AsyncConnection, events: Iterable[Event]) -> None:
     """Announce `events` if and only if `tx` commits. Does not flush, commit or open anything.
 
     Whoever announces a change of an aggregate has locked that aggregate's row before: rows are written at the end of
@@ -46,7 +46,7 @@ _INSERT = text("""
 """)
 
 
-async def write_pending(tx: AsyncSession) -> bool:
+async def write_pending(tx: AsyncConnection) -> bool:
     """Write what was appended; called once by `Database.begin`, as the last statement before the commit."""
     pending: list[tuple[Event, str | None]] = tx.info.pop(_PENDING)
     if not pending:

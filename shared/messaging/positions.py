@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.messaging.log import Partition
 
@@ -37,7 +37,7 @@ _FORGET = text("""
 """)
 
 
-async def load(tx: AsyncSession, subscription: str, firsts: Mapping[Partition, int]) -> dict[Partition, int]:
+async def load(tx: AsyncConnection, subscription: str, firsts: Mapping[Partition, int]) -> dict[Partition, int]:
     """The next offset to apply of each partition; where this subscription never was, the first one there is."""
     partitions = sorted(firsts)
     values: dict[str, object] = {
@@ -50,7 +50,7 @@ async def load(tx: AsyncSession, subscription: str, firsts: Mapping[Partition, i
     return {Partition(row.topic, row.partition): row.next_offset for row in found}
 
 
-async def advance(tx: AsyncSession, subscription: str, topic: str, partition: int, expected: int, to: int) -> bool:
+async def advance(tx: AsyncConnection, subscription: str, topic: str, partition: int, expected: int, to: int) -> bool:
     """Move from `expected` to `to` in this transaction; `False` when this consumer is not where it believed.
 
     It is the first statement of every batch: its row lock makes a second owner wait for this commit and then fail
@@ -58,17 +58,19 @@ async def advance(tx: AsyncSession, subscription: str, topic: str, partition: in
     """
     values = {"subscription": subscription, "topic": topic, "partition": partition, "expected": expected, "to": to}
     moved = await tx.execute(_ADVANCE, values)
-    return moved.rowcount == 1  # type: ignore[attr-defined, no-any-return]
+    return moved.rowcount == 1
 
 
-async def count_attempt(tx: AsyncSession, subscription: str, topic: str, partition: int, expected: int) -> int | None:
+async def count_attempt(
+    tx: AsyncConnection, subscription: str, topic: str, partition: int, expected: int
+) -> int | None:
     """Note that work on `expected` begins; the count since the position last moved, `None` when it is elsewhere."""
     values = {"subscription": subscription, "topic": topic, "partition": partition, "expected": expected}
     found = await tx.execute(_ATTEMPT, values)
     return found.scalar_one_or_none()
 
 
-async def forget_attempts(tx: AsyncSession, subscription: str, topic: str, partition: int, expected: int) -> None:
+async def forget_attempts(tx: AsyncConnection, subscription: str, topic: str, partition: int, expected: int) -> None:
     """Count from nothing again, where work ended without killing a process."""
     values = {"subscription": subscription, "topic": topic, "partition": partition, "expected": expected}
     await tx.execute(_FORGET, values)

@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.contracts.ids import ProviderId
 from shared.contracts.topics import Topic
 from shared.messaging.envelope import Batch
 
-Handler = Callable[[AsyncSession, Batch], Awaitable[None]]
+Handler = Callable[[AsyncConnection, Batch], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class DueTimers:
     now: datetime
 
 
-TimerHandler = Callable[[AsyncSession, DueTimers], Awaitable[None]]
+TimerHandler = Callable[[AsyncConnection, DueTimers], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)

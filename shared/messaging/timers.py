@@ -10,7 +10,7 @@ from datetime import datetime
 import structlog
 from opentelemetry.trace import SpanKind
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import telemetry
 from shared.clock import Clock
@@ -45,7 +45,7 @@ _CLAIM = text("""
 """)
 
 
-async def schedule(tx: AsyncSession, kind: str, provider: ProviderId, keys: Iterable[str], due_at: datetime) -> None:
+async def schedule(tx: AsyncConnection, kind: str, provider: ProviderId, keys: Iterable[str], due_at: datetime) -> None:
     """Have `kind` run for each key at `due_at`, or at the earlier time it already has.
 
     Call it before locking what the timer's own work locks: it waits for a timer of the same key that is running, and

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from fastapi import Query, Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import audit
 from shared.auth import Principal, Role
@@ -209,7 +209,7 @@ def dead_letter_router(subscriptions: Sequence[Subscription]) -> Router:
 
 
 async def _record(
-    tx: AsyncSession, now: datetime, who: Principal, letter: DeadLetter, action: str, detail: dict[str, str]
+    tx: AsyncConnection, now: datetime, who: Principal, letter: DeadLetter, action: str, detail: dict[str, str]
 ) -> None:
     # In the chain of whose data it was, even when an operator of the platform acted: that provider must see it.
     provider = letter.provider or who.provider or PLATFORM

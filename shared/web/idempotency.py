@@ -15,7 +15,7 @@ from typing import Annotated
 from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel
 from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.auth import Principal
 from shared.errors import Conflict, FieldProblem, RuleViolation
@@ -53,7 +53,7 @@ class OncePerKey:
     status: int
     now: datetime
 
-    async def __call__(self, tx: AsyncSession, who: Principal, work: Callable[[], Awaitable[BaseModel]]) -> Response:
+    async def __call__(self, tx: AsyncConnection, who: Principal, work: Callable[[], Awaitable[BaseModel]]) -> Response:
         """The answer of `work`, done in `tx`, or the answer that was given to the same request before.
 
         While the same key is at work elsewhere this is a `Conflict`; with another request under it a `RuleViolation`.

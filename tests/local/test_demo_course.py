@@ -100,8 +100,10 @@ def test_a_run_that_was_killed_goes_on(platform: Stack, undisturbed: Findings) -
 
 def test_the_tour_of_the_readme_can_be_walked(platform: Stack, undisturbed: Findings) -> None:
     blocks = re.findall(r"```sh tour\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL)
-    script = "\n".join(["set -euo pipefail", *blocks]).replace("curl -sf ", "curl -s --fail-with-body ").replace(
-        "PROVIDER=meridian", f"PROVIDER={_small('calm').provider}"
+    script = (
+        "\n".join(["set -euo pipefail", *blocks])
+        .replace("curl -sf ", "curl -s --fail-with-body ")
+        .replace("PROVIDER=meridian", f"PROVIDER={_small('calm').provider}")
     )
     script = re.sub(r"127\.0\.0\.1:(\d+)", lambda port: f"127.0.0.1:{int(port[1]) + platform.offset}", script)
     walker = next(worker for worker in build(_small("calm")).workers if worker.id == "e-0001")

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notifications.app import mail_loop
 from services.notifications.channels.mail import Mailer
@@ -180,7 +180,7 @@ async def test_after_the_last_delay_a_delivery_is_dead_listed_and_can_be_tried_a
 
 
 async def test_deliveries_longest_due_go_first(house: House, receiver: Receiver) -> None:
-    async def one(tx: AsyncSession, now: datetime, _: int) -> Round[Message]:
+    async def one(tx: AsyncConnection, now: datetime, _: int) -> Round[Message]:
         return await commands.claim_webhooks(tx, now, 1)
 
     loop = DeliveryLoop(house.database, house.clock, Channel.WEBHOOK, one, house.sender.send)

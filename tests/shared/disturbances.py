@@ -19,7 +19,7 @@ from aiokafka.errors import KafkaTimeoutError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from pydantic import SecretStr
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.clock import utc_now
 from shared.contracts.ids import ProviderId
@@ -57,7 +57,7 @@ class MortalDatabase(Database):
                 raise Death
 
     @asynccontextmanager
-    async def begin(self, provider: ProviderId | None = None) -> AsyncIterator[AsyncSession]:
+    async def begin(self, provider: ProviderId | None = None) -> AsyncIterator[AsyncConnection]:
         async with super().begin(provider) as tx:
             yield tx
             self._border()
@@ -128,7 +128,7 @@ class World:
     _rebalances: bool = False
     held: list[tuple[HeldReader, asyncio.Task[None], asyncio.Event]] = field(default_factory=list)
 
-    async def _apply(self, tx: AsyncSession, batch: Batch) -> None:
+    async def _apply(self, tx: AsyncConnection, batch: Batch) -> None:
         found = [(delivery.event, delivery.offset) for delivery in batch.deliveries]
         values = {
             "provider": batch.provider,

@@ -13,7 +13,7 @@ from decimal import Decimal
 
 import asyncpg
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.clock import utc_now
 from shared.contracts.ids import EmployeeId, KpiEventId, MetricKey, ProviderId
@@ -122,7 +122,7 @@ class Ledger:
     def subscription(self) -> Subscription:
         return Subscription(self.topic, self.handle)
 
-    async def handle(self, tx: AsyncSession, batch: Batch) -> None:
+    async def handle(self, tx: AsyncConnection, batch: Batch) -> None:
         found = [event for event in batch.events if isinstance(event, KpiRecorded)]
         self.calls.append([event.event for event in found])
         if self.before_effect:

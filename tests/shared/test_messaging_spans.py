@@ -8,7 +8,7 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import telemetry
 from shared.clock import utc_now
@@ -88,7 +88,7 @@ async def test_a_batch_is_linked_to_the_requests_that_caused_it_and_starts_a_tra
 async def test_what_a_batch_announces_names_the_batch_as_its_cause(
     broker: MemoryBroker, ledger_database: Database, spans: Spans
 ) -> None:
-    async def announce(tx: AsyncSession, _: Batch) -> None:
+    async def announce(tx: AsyncConnection, _: Batch) -> None:
         outbox.append(tx, [kpi("k-2")])
 
     append(broker, "k-1", None)

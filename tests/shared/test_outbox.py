@@ -8,7 +8,7 @@ import time
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.contracts.ids import ProviderId
 from shared.contracts.topics import KPI_EVENTS
@@ -45,7 +45,7 @@ async def test_a_row_says_everything_the_relay_needs(ledger_database: Database) 
 
 
 async def test_an_event_outside_a_unit_of_work_is_refused_at_once(ledger_database: Database) -> None:
-    async with AsyncSession(ledger_database.engine) as stray, stray.begin():
+    async with AsyncConnection(ledger_database.engine) as stray, stray.begin():
         with pytest.raises(RuntimeError, match=r"Database\.begin"):
             outbox.append(stray, events(1))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.database import Database
 from shared.messaging import positions
@@ -20,7 +20,7 @@ WRITE = text("INSERT INTO effects (provider, employee, event) VALUES (:partition
 READ = text("SELECT employee::int AS start, event::int AS end FROM effects WHERE provider = :partition ORDER BY 1")
 
 
-async def load(tx: AsyncSession, partition: int, first: int = 0) -> int:
+async def load(tx: AsyncConnection, partition: int, first: int = 0) -> int:
     where = Partition("t", partition)
     return (await positions.load(tx, "s", {where: first}))[where]
 

@@ -11,7 +11,7 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from deploy.local.databases import DatabaseUrls
 from deploy.local.postgres import PostgresServer
@@ -50,11 +50,11 @@ def span_id(span: ReadableSpan) -> int:
     return context.span_id
 
 
-async def note(tx: AsyncSession, due: DueTimers) -> None:
+async def note(tx: AsyncConnection, due: DueTimers) -> None:
     await tx.execute(WRITE, {"provider": due.provider, "keys": due.keys})
 
 
-async def fail(_: AsyncSession, __: DueTimers) -> None:
+async def fail(_: AsyncConnection, __: DueTimers) -> None:
     raise KeyError("any bug")
 
 
@@ -82,7 +82,7 @@ async def test_a_key_keeps_all_its_causes_each_once(
 async def test_only_what_is_due_runs_in_the_providers_name_and_is_gone_afterwards(ledger_database: Database) -> None:
     seen: list[tuple[str, str | None, Sequence[str]]] = []
 
-    async def look(tx: AsyncSession, due: DueTimers) -> None:
+    async def look(tx: AsyncConnection, due: DueTimers) -> None:
         setting = text("SELECT current_setting('plumbline.provider', true)")
         seen.append((due.provider, (await tx.execute(setting)).scalar_one(), due.keys))
 
@@ -116,7 +116,7 @@ async def test_several_loops_never_run_the_same_key_twice(ledger_database: Datab
     keys = [f"p-{number}" for number in range(300)]
     await schedule(ledger_database, keys, NOON)
 
-    async def slowly(tx: AsyncSession, due: DueTimers) -> None:
+    async def slowly(tx: AsyncConnection, due: DueTimers) -> None:
         await asyncio.sleep(0.002)
         await note(tx, due)
 
@@ -139,7 +139,7 @@ async def test_after_a_transient_failure_the_batch_runs_again(ledger_database: D
     stop = asyncio.Event()
     failures = [ConnectionResetError(), TimeoutError()]
 
-    async def at_last(tx: AsyncSession, due: DueTimers) -> None:
+    async def at_last(tx: AsyncConnection, due: DueTimers) -> None:
         await note(tx, due)
         if failures:
             raise failures.pop()
@@ -151,7 +151,7 @@ async def test_after_a_transient_failure_the_batch_runs_again(ledger_database: D
 
 
 async def test_a_timer_can_schedule_itself_again(ledger_database: Database) -> None:
-    async def again(tx: AsyncSession, due: DueTimers) -> None:
+    async def again(tx: AsyncConnection, due: DueTimers) -> None:
         await note(tx, due)
         await timers.schedule(tx, "rescore", due.provider, due.keys, due.now + timedelta(minutes=1))
 
@@ -166,7 +166,7 @@ async def test_a_timer_can_schedule_itself_again(ledger_database: Database) -> N
 async def test_what_is_scheduled_while_the_timer_runs_is_not_swallowed_by_that_run(ledger_database: Database) -> None:
     begun, finish = asyncio.Event(), asyncio.Event()
 
-    async def slowly(tx: AsyncSession, due: DueTimers) -> None:
+    async def slowly(tx: AsyncConnection, due: DueTimers) -> None:
         begun.set()
         await finish.wait()
         await note(tx, due)
@@ -186,7 +186,7 @@ async def test_what_is_scheduled_while_the_timer_runs_is_not_swallowed_by_that_r
 async def test_a_run_is_linked_to_all_that_caused_it_and_is_the_cause_of_what_it_announces(
     ledger_database: Database, spans: Callable[[], dict[str, ReadableSpan]]
 ) -> None:
-    async def announce(tx: AsyncSession, due: DueTimers) -> None:
+    async def announce(tx: AsyncConnection, due: DueTimers) -> None:
         outbox.append(tx, [kpi("k-1")])
 
     for name, key in (("first", "a"), ("second", "a"), ("third", "b")):

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import httpx
 import pytest
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.auth import TokenVerifier
 from shared.contracts.ids import EmployeeId, KpiEventId, MetricKey, ProviderId
@@ -35,7 +35,7 @@ class Reader:
         self.seen: list[KpiEventId] = []
         self.refuses = False
 
-    async def __call__(self, tx: AsyncSession, batch: Batch) -> None:
+    async def __call__(self, tx: AsyncConnection, batch: Batch) -> None:
         if self.refuses:
             raise RuleViolation("unknown metric")
         self.seen += [event.event for event in batch.events if isinstance(event, KpiRecorded)]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import Query, Response
 from pydantic import BaseModel, TypeAdapter
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.calibration.api.inputs import BandName, Cycle, Employee, Session, Unit
 from services.calibration.store import classifications as store
@@ -84,7 +84,7 @@ def _out(row: store.Published) -> ClassificationOut:
     )
 
 
-async def _line(tx: AsyncSession, who: Principal, cycle: CycleId) -> tuple[EmployeeId, date] | None:
+async def _line(tx: AsyncConnection, who: Principal, cycle: CycleId) -> tuple[EmployeeId, date] | None:
     if who.employee is None or not who.has(Role.MANAGER):
         return None
     known = await stored_cycle(tx, cycle)
@@ -131,7 +131,7 @@ async def get_versions(
 
 
 async def _cycles_reached(
-    tx: AsyncSession, who: Principal, employee: EmployeeId, cycle: CycleId | None
+    tx: AsyncConnection, who: Principal, employee: EmployeeId, cycle: CycleId | None
 ) -> list[CycleId]:
     """The cycles of which somebody may see this person's versions: a line is that of the cycle's last day."""
     unlimited = who.has(*_EVERYBODY) or who.employee == employee

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from fastapi import Body as FromBody
 from fastapi import Query, Response
 from pydantic import BaseModel
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.calibration.api.inputs import Approval, BandName, Body, Cycle, Employee, RationaleIn
 from services.calibration.api.subjects import HistoryOut, history_out
@@ -99,7 +99,7 @@ def _out(row: store.Shown) -> RevisionOut:
     )
 
 
-async def _detailed(tx: AsyncSession, cycle: CycleId, employee: EmployeeId, response: Response) -> RevisionDetail:
+async def _detailed(tx: AsyncConnection, cycle: CycleId, employee: EmployeeId, response: Response) -> RevisionDetail:
     row = await store.newest(tx, cycle, employee)
     if row is None:
         raise NotFound("no such revision")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import Response
 from pydantic import BaseModel, Field
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.calibration.api.inputs import Body, Cycle, Employee, Label, Nothing, Session, Time, Unit, Words
 from services.calibration.commands import publication, sessions
@@ -141,7 +141,7 @@ class PublicationOut(BaseModel):
     published_at: datetime
 
 
-async def _shown(tx: AsyncSession, who: Principal, session: SessionModel, response: Response) -> SessionOut:
+async def _shown(tx: AsyncConnection, who: Principal, session: SessionModel, response: Response) -> SessionOut:
     response.headers["ETag"] = etag(session.version)
     counts = await store.counts(tx, [session.id], who.employee)
     return SessionOut.of(session, counts[session.id])
@@ -218,7 +218,7 @@ async def post_cancel(session: Session, body: CancelIn, who: Admin, app: App, re
 async def post_publish(session: Session, body: Nothing, who: Leader, app: App, once: Once) -> Response:
     now = app.clock()
 
-    async def published(tx: AsyncSession) -> PublicationOut:
+    async def published(tx: AsyncConnection) -> PublicationOut:
         done, people = await publication.publish(tx, who, session, now)
         return PublicationOut(session=done.id, published=people, published_at=now)
 

@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import Query, Response
 from pydantic import BaseModel
 from sqlalchemy import Row
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.calibration import rules
 from services.calibration.api.inputs import BandName, Employee, Session, Unit
@@ -151,7 +151,7 @@ def history_out(row: Row[tuple[str]]) -> HistoryOut:
 
 
 async def detailed(
-    tx: AsyncSession, session: SessionModel, cycle: CycleModel, employee: EmployeeId, response: Response
+    tx: AsyncConnection, session: SessionModel, cycle: CycleModel, employee: EmployeeId, response: Response
 ) -> SubjectDetail:
     """One subject with its ETag; the caller has made sure that it may be seen."""
     row = await roster.subject(tx, session.id, employee)

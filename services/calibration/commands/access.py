@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.calibration import rules
 from services.calibration.model import Actor, Cycle, Person, Reach, Refused, Session
@@ -29,7 +29,7 @@ def refuse_own_case(who: Principal, employees: Sequence[EmployeeId]) -> None:
 
 
 async def refuse_outside(
-    tx: AsyncSession, who: Principal, session: Session, employees: Sequence[EmployeeId], reach: Reach
+    tx: AsyncConnection, who: Principal, session: Session, employees: Sequence[EmployeeId], reach: Reach
 ) -> None:
     """Refuse whoever does not reach every one of `employees` in this session."""
     if reach is Reach.ALL:
@@ -41,7 +41,7 @@ async def refuse_outside(
         raise Forbidden("outside your reporting line on the cycle's last day", code="not-in-line")
 
 
-async def viewed(tx: AsyncSession, who: Principal, session: SessionId) -> tuple[Session, Cycle, View]:
+async def viewed(tx: AsyncConnection, who: Principal, session: SessionId) -> tuple[Session, Cycle, View]:
     """A session with whom of it somebody may see; whoever may see nobody is refused."""
     found = await sessions.session(tx, session)
     if found is None:
@@ -54,7 +54,7 @@ async def viewed(tx: AsyncSession, who: Principal, session: SessionId) -> tuple[
     return found, cycle, View(who.employee, line)
 
 
-async def cycle_of(tx: AsyncSession, session: Session) -> Cycle:
+async def cycle_of(tx: AsyncConnection, session: Session) -> Cycle:
     cycle = await sessions.cycle(tx, session.cycle)
     if cycle is None:
         raise NotFound("no such cycle")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.calibration import rules
 from services.calibration.commands.access import actor, cycle_of, person, refusal, refuse_outside, refuse_own_case
@@ -18,7 +18,7 @@ from shared.errors import Conflict, NotFound
 from shared.web import Precondition
 
 
-async def _enter(tx: AsyncSession, who: Principal, session: SessionId, employees: Sequence[EmployeeId]) -> Session:
+async def _enter(tx: AsyncConnection, who: Principal, session: SessionId, employees: Sequence[EmployeeId]) -> Session:
     refuse_own_case(who, employees)
     found = await sessions.share_session(tx, session)
     if found is None:
@@ -29,7 +29,7 @@ async def _enter(tx: AsyncSession, who: Principal, session: SessionId, employees
     return found
 
 
-async def _case(tx: AsyncSession, session: Session, employee: EmployeeId, if_match: Precondition) -> Case:
+async def _case(tx: AsyncConnection, session: Session, employee: EmployeeId, if_match: Precondition) -> Case:
     case = (await subjects.lock_cases(tx, session.id, [employee])).get(employee)
     if case is None:
         raise NotFound("no such subject in this session")
@@ -38,7 +38,7 @@ async def _case(tx: AsyncSession, session: Session, employee: EmployeeId, if_mat
 
 
 async def _stand(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     who: Principal,
     case: Case,
     step: Step | Refused,
@@ -54,7 +54,7 @@ async def _stand(
     await note_decision(tx, who, made)
 
 
-async def note_decision(tx: AsyncSession, who: Principal, made: Decision) -> None:
+async def note_decision(tx: AsyncConnection, who: Principal, made: Decision) -> None:
     """That it was decided, not what: people who read the audit may be subjects too. The version leads to the rest."""
     judged = made.step.act in (Act.APPROVE, Act.REJECT)
     action = f"{made.case.stage}.{'judged' if judged else 'decided'}"
@@ -64,7 +64,7 @@ async def note_decision(tx: AsyncSession, who: Principal, made: Decision) -> Non
 
 
 async def confirm(
-    tx: AsyncSession, who: Principal, session: SessionId, employee: EmployeeId, if_match: Precondition, now: datetime
+    tx: AsyncConnection, who: Principal, session: SessionId, employee: EmployeeId, if_match: Precondition, now: datetime
 ) -> None:
     found = await _enter(tx, who, session, [employee])
     case = await _case(tx, found, employee, if_match)
@@ -72,7 +72,7 @@ async def confirm(
 
 
 async def change(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     who: Principal,
     session: SessionId,
     employee: EmployeeId,
@@ -88,7 +88,7 @@ async def change(
 
 
 async def judge(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     who: Principal,
     session: SessionId,
     employee: EmployeeId,
@@ -105,7 +105,7 @@ async def judge(
 
 
 async def confirm_many(
-    tx: AsyncSession, who: Principal, session: SessionId, versions: Mapping[EmployeeId, int], now: datetime
+    tx: AsyncConnection, who: Principal, session: SessionId, versions: Mapping[EmployeeId, int], now: datetime
 ) -> Mapping[EmployeeId, Case | Decision | None]:
     """Confirm those who are still at the version that was seen.
 

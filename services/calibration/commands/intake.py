@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.calibration import rules
 from services.calibration.model import Actor, Decision
@@ -19,17 +19,17 @@ from shared.errors import RuleViolation
 SCORING = Actor("scoring", None)
 
 
-async def take_employees(tx: AsyncSession, events: Iterable[EmployeeChanged]) -> None:
+async def take_employees(tx: AsyncConnection, events: Iterable[EmployeeChanged]) -> None:
     newest = {event.employee: event for event in sorted(events, key=lambda event: event.version)}
     await copies.put_employees(tx, [newest[key] for key in sorted(newest)])
 
 
-async def take_cycles(tx: AsyncSession, events: Iterable[CycleChanged]) -> None:
+async def take_cycles(tx: AsyncConnection, events: Iterable[CycleChanged]) -> None:
     newest = {event.cycle: event for event in sorted(events, key=lambda event: event.version)}
     await copies.put_cycles(tx, [newest[key] for key in sorted(newest)])
 
 
-async def take_ratings(tx: AsyncSession, events: Iterable[FeedbackSubmitted]) -> None:
+async def take_ratings(tx: AsyncConnection, events: Iterable[FeedbackSubmitted]) -> None:
     """Managers' proposed ratings; other feedback has its own readers."""
     rated = [event for event in events if event.category is FeedbackCategory.MANAGER]
     if any(event.rater == event.employee for event in rated):
@@ -41,7 +41,7 @@ async def take_ratings(tx: AsyncSession, events: Iterable[FeedbackSubmitted]) ->
 
 
 async def take_scorecards(
-    tx: AsyncSession, provider: ProviderId, events: Sequence[ScorecardComputed], now: datetime
+    tx: AsyncConnection, provider: ProviderId, events: Sequence[ScorecardComputed], now: datetime
 ) -> None:
     """Store what has effect and, apart, what is late; then let it reach the subjects that stood on an older one."""
     await subjects.enter_cycles(tx, provider, [event.cycle for event in events])
@@ -62,7 +62,7 @@ def _newest(events: Iterable[ScorecardComputed]) -> list[ScorecardComputed]:
     return [newest[key] for key in sorted(newest)]
 
 
-async def _reach_subjects(tx: AsyncSession, provider: ProviderId, keys: Sequence[copies.Key], now: datetime) -> None:
+async def _reach_subjects(tx: AsyncConnection, provider: ProviderId, keys: Sequence[copies.Key], now: datetime) -> None:
     outdated = await subjects.lock_outdated(tx, keys)
     taken = [
         Decision(each.case, rules.take_up(each), SCORING, now, card=each.card)

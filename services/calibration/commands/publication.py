@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from pydantic import TypeAdapter
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.calibration import rules
 from services.calibration.commands.access import cycle_of
@@ -66,7 +66,7 @@ def _event(row: Published) -> ClassificationPublished | ClassificationRevised:
     return ClassificationRevised(**said, supersedes=row.supersedes)
 
 
-async def publish(tx: AsyncSession, who: Principal, session: SessionId, now: datetime) -> tuple[Session, int]:
+async def publish(tx: AsyncConnection, who: Principal, session: SessionId, now: datetime) -> tuple[Session, int]:
     """Publish a locked session; how many people that were. One open case refuses the whole."""
     found = await locked_for(tx, who, session, Move.PUBLISH)
     if who.employee is not None and await subjects.is_subject(tx, session, who.employee):

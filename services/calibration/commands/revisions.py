@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.calibration import rules
 from services.calibration.commands.access import actor, cycle_of, person, refusal, refuse_outside, refuse_own_case
@@ -21,7 +21,7 @@ from shared.web import Precondition
 
 
 async def _enter(
-    tx: AsyncSession, who: Principal, cycle: CycleId, employee: EmployeeId, if_match: Precondition
+    tx: AsyncConnection, who: Principal, cycle: CycleId, employee: EmployeeId, if_match: Precondition
 ) -> tuple[Session, Revision]:
     refuse_own_case(who, [employee])
     of = await revisions.session_of(tx, cycle, employee)
@@ -39,7 +39,7 @@ async def _enter(
 
 
 async def _stand(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     who: Principal,
     session: Session,
     revision: Revision,
@@ -62,7 +62,7 @@ async def _stand(
 
 
 async def confirm(
-    tx: AsyncSession, who: Principal, cycle: CycleId, employee: EmployeeId, if_match: Precondition, now: datetime
+    tx: AsyncConnection, who: Principal, cycle: CycleId, employee: EmployeeId, if_match: Precondition, now: datetime
 ) -> None:
     """The published version stays; nothing is announced."""
     session, revision = await _enter(tx, who, cycle, employee, if_match)
@@ -70,7 +70,7 @@ async def confirm(
 
 
 async def revise(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     who: Principal,
     cycle: CycleId,
     employee: EmployeeId,
@@ -86,7 +86,7 @@ async def revise(
 
 
 async def judge(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     who: Principal,
     cycle: CycleId,
     employee: EmployeeId,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.calibration import rules
 from services.calibration.commands.access import cycle_of, person
@@ -22,7 +22,7 @@ DEADLINE = "session-deadline"
 
 
 async def note(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     who: Principal,
     now: datetime,
     action: str,
@@ -33,7 +33,7 @@ async def note(
     await audit.record(tx, entry)
 
 
-async def locked_for(tx: AsyncSession, who: Principal, session: SessionId, move: Move) -> Session:
+async def locked_for(tx: AsyncConnection, who: Principal, session: SessionId, move: Move) -> Session:
     """The session, held for a change of it as a whole that its state allows and this person may make."""
     found = await sessions.lock_session(tx, session)
     if found is None:
@@ -52,7 +52,7 @@ def refuse_past(deadline: datetime, now: datetime) -> None:
 
 
 async def prepare(
-    tx: AsyncSession, who: Principal, wanted: SessionId | None, cycle: CycleId, plan: Plan, now: datetime
+    tx: AsyncConnection, who: Principal, wanted: SessionId | None, cycle: CycleId, plan: Plan, now: datetime
 ) -> Session:
     refuse_past(plan.deadline, now)
     if await sessions.cycle(tx, cycle) is None:
@@ -67,7 +67,7 @@ async def prepare(
 
 
 async def edit(
-    tx: AsyncSession, who: Principal, session: SessionId, plan: Plan, if_match: Precondition, now: datetime
+    tx: AsyncConnection, who: Principal, session: SessionId, plan: Plan, if_match: Precondition, now: datetime
 ) -> Session:
     await timers.schedule(tx, DEADLINE, who.tenant, [session], plan.deadline)
     found = await locked_for(tx, who, session, Move.EDIT)
@@ -82,7 +82,7 @@ async def edit(
 
 
 async def open_session(
-    tx: AsyncSession, who: Principal, session: SessionId, leave_out_taken: bool, now: datetime
+    tx: AsyncConnection, who: Principal, session: SessionId, leave_out_taken: bool, now: datetime
 ) -> Session:
     """Fix the subjects, once this copy is known to hold every scorecard that the freeze announced."""
     found = await locked_for(tx, who, session, Move.OPEN)
@@ -105,7 +105,7 @@ async def open_session(
     return opened
 
 
-async def _require_complete_copy(tx: AsyncSession, session: Session) -> None:
+async def _require_complete_copy(tx: AsyncConnection, session: Session) -> None:
     cycle = await cycle_of(tx, session)
     if not cycle.frozen or cycle.scorecards is None:
         raise Conflict("the cycle is not frozen", code="cycle-not-frozen")
@@ -117,14 +117,14 @@ async def _require_complete_copy(tx: AsyncSession, session: Session) -> None:
         raise Conflict(f"{held} scorecards are here, {cycle.scorecards} were announced", code="copy-incomplete")
 
 
-async def lock(tx: AsyncSession, who: Principal, session: SessionId, now: datetime) -> Session:
+async def lock(tx: AsyncConnection, who: Principal, session: SessionId, now: datetime) -> Session:
     await locked_for(tx, who, session, Move.LOCK)
     locked = await sessions.change_state(tx, session, SessionState.LOCKED, locked_at=now)
     await note(tx, who, now, "session.locked", session)
     return locked
 
 
-async def lock_overdue(tx: AsyncSession, provider: ProviderId, keys: Sequence[str], now: datetime) -> None:
+async def lock_overdue(tx: AsyncConnection, provider: ProviderId, keys: Sequence[str], now: datetime) -> None:
     """Lock the open sessions whose deadline has come. A deadline that was moved gets its timer again."""
     locked = await sessions.lock_overdue(tx, keys, now)
     for session, deadline in await sessions.later_deadlines(tx, keys, now):
@@ -134,7 +134,7 @@ async def lock_overdue(tx: AsyncSession, provider: ProviderId, keys: Sequence[st
 
 
 async def reopen(
-    tx: AsyncSession, who: Principal, session: SessionId, reason: str, deadline: datetime, now: datetime
+    tx: AsyncConnection, who: Principal, session: SessionId, reason: str, deadline: datetime, now: datetime
 ) -> Session:
     refuse_past(deadline, now)
     await timers.schedule(tx, DEADLINE, who.tenant, [session], deadline)
@@ -144,7 +144,7 @@ async def reopen(
     return opened
 
 
-async def cancel(tx: AsyncSession, who: Principal, session: SessionId, reason: str, now: datetime) -> Session:
+async def cancel(tx: AsyncConnection, who: Principal, session: SessionId, reason: str, now: datetime) -> Session:
     """Give its subjects free for other sessions; what was decided here stays on record."""
     await locked_for(tx, who, session, Move.CANCEL)
     await subjects.release_subjects(tx, session)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 
 from sqlalchemy import Row, Select, exists, or_, select, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.calibration.store.lines import line_of
 from services.calibration.tables import classifications, cycles
@@ -45,7 +45,7 @@ _PUBLISH = text("""
 
 
 async def publish(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     session: SessionId,
     employee: EmployeeId | None,
     bands_by_rating: Mapping[int, Band],
@@ -78,7 +78,7 @@ def _versions() -> Select[tuple[str]]:
 
 
 async def current_page(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     cycle: CycleId,
     *,
     everybody: bool,
@@ -108,7 +108,7 @@ async def current_page(
 
 
 async def versions_page(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     employee: EmployeeId,
     of: Sequence[CycleId],
     *,
@@ -121,7 +121,7 @@ async def versions_page(
     return (await tx.execute(keyset(found, key, after, limit))).all()
 
 
-async def cycles_published(tx: AsyncSession, employee: EmployeeId) -> list[tuple[CycleId, date]]:
+async def cycles_published(tx: AsyncConnection, employee: EmployeeId) -> list[tuple[CycleId, date]]:
     """The cycles in which somebody has a published classification, with their last days."""
     found = select(cycles.c.cycle, cycles.c.ends_on).where(
         exists().where(classifications.c.cycle == cycles.c.cycle, classifications.c.employee == employee)

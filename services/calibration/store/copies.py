@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import date
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import telemetry
 from shared.contracts.ids import CycleId, EmployeeId
@@ -34,7 +34,7 @@ _PUT_SUPERIORS = text("""
 """)
 
 
-async def put_employees(tx: AsyncSession, events: Sequence[EmployeeChanged]) -> None:
+async def put_employees(tx: AsyncConnection, events: Sequence[EmployeeChanged]) -> None:
     """`events` sorted by employee, one each."""
     stored = await tx.scalars(
         _PUT_EMPLOYEES,
@@ -82,7 +82,7 @@ _PUT_CYCLES = text("""
 """)
 
 
-async def put_cycles(tx: AsyncSession, events: Sequence[CycleChanged]) -> None:
+async def put_cycles(tx: AsyncConnection, events: Sequence[CycleChanged]) -> None:
     """`events` sorted by cycle, one each."""
     await tx.execute(
         _PUT_CYCLES,
@@ -126,7 +126,7 @@ _COUNT_IN = text("""
 """)
 
 
-async def put_scorecards(tx: AsyncSession, events: Sequence[ScorecardComputed], counted: Collection[Key]) -> None:
+async def put_scorecards(tx: AsyncConnection, events: Sequence[ScorecardComputed], counted: Collection[Key]) -> None:
     """`events` sorted by cycle and employee, one each. `counted` names whose scorecards the freeze counts."""
     await tx.execute(
         _PUT_SCORECARDS,
@@ -168,7 +168,7 @@ _PUT_LATE = text("""
 """)
 
 
-async def put_late(tx: AsyncSession, events: Sequence[ScorecardComputed]) -> None:
+async def put_late(tx: AsyncConnection, events: Sequence[ScorecardComputed]) -> None:
     """`events` sorted by cycle and employee, one each."""
     await tx.execute(
         _PUT_LATE,
@@ -196,7 +196,7 @@ _PUT_RATINGS = text("""
 """)
 
 
-async def put_ratings(tx: AsyncSession, events: Sequence[FeedbackSubmitted]) -> None:
+async def put_ratings(tx: AsyncConnection, events: Sequence[FeedbackSubmitted]) -> None:
     """`events` sorted by cycle, employee and rater, one each."""
     await tx.execute(
         _PUT_RATINGS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import Row, select, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.calibration.model import Actor, Case, Decision
 from services.calibration.tables import decisions
@@ -25,7 +25,7 @@ _APPEND = text("""
 """)
 
 
-async def append(tx: AsyncSession, provider: ProviderId, made: Sequence[Decision]) -> None:
+async def append(tx: AsyncConnection, provider: ProviderId, made: Sequence[Decision]) -> None:
     await tx.execute(
         _APPEND,
         {
@@ -51,7 +51,7 @@ async def append(tx: AsyncSession, provider: ProviderId, made: Sequence[Decision
     )
 
 
-async def asker(tx: AsyncSession, case: Case) -> Actor | None:
+async def asker(tx: AsyncConnection, case: Case) -> Actor | None:
     """Who asked last for a change of this case."""
     found = (
         select(decisions.c.actor, decisions.c.actor_employee)
@@ -64,7 +64,7 @@ async def asker(tx: AsyncSession, case: Case) -> Actor | None:
     return Actor(row.actor, row.actor_employee) if row else None
 
 
-async def history(tx: AsyncSession, session: SessionId, employee: EmployeeId) -> Sequence[Row[tuple[str]]]:
+async def history(tx: AsyncConnection, session: SessionId, employee: EmployeeId) -> Sequence[Row[tuple[str]]]:
     """Everything that happened to a subject, the oldest first."""
     found = select(decisions).where(decisions.c.session == session, decisions.c.employee == employee)
     return (await tx.execute(found.order_by(decisions.c.version))).all()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 
 from sqlalchemy import Select, and_, select, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.calibration.tables import superiors
 from shared.contracts.ids import EmployeeId
@@ -34,7 +34,7 @@ _ABOVE = text("""
 
 
 async def in_line(
-    tx: AsyncSession, manager: EmployeeId, employees: Sequence[EmployeeId], on: date
+    tx: AsyncConnection, manager: EmployeeId, employees: Sequence[EmployeeId], on: date
 ) -> frozenset[EmployeeId]:
     """Which of `employees` are below `manager`."""
     found = await tx.scalars(_ABOVE, {"employees": list(employees), "manager": manager, "on": on})

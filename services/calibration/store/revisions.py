@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 
 from sqlalchemy import Row, Select, and_, func, or_, select, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.calibration.model import Case, CaseState, Decision, Revision, Stage
 from services.calibration.store import decisions as history
@@ -16,14 +16,14 @@ from shared.contracts.ids import CycleId, EmployeeId, ProviderId, SessionId
 from shared.web import keyset
 
 
-async def session_of(tx: AsyncSession, cycle: CycleId, employee: EmployeeId) -> SessionId | None:
+async def session_of(tx: AsyncConnection, cycle: CycleId, employee: EmployeeId) -> SessionId | None:
     """The session that calibrates or calibrated somebody in a cycle."""
     found = select(subjects.c.session).where(subjects.c.cycle == cycle, subjects.c.employee == employee)
     session = await tx.scalar(found.where(~subjects.c.released))
     return SessionId(session) if session else None
 
 
-async def lock_newest(tx: AsyncSession, cycle: CycleId, employee: EmployeeId) -> Revision | None:
+async def lock_newest(tx: AsyncConnection, cycle: CycleId, employee: EmployeeId) -> Revision | None:
     """Somebody's newest revision, under the lock of the subject; the session is shared already."""
     subject = select(subjects).where(subjects.c.cycle == cycle, subjects.c.employee == employee, ~subjects.c.released)
     held = (await tx.execute(subject.with_for_update())).one_or_none()
@@ -64,7 +64,7 @@ _COUNT_UP = text("""
 """)
 
 
-async def save(tx: AsyncSession, provider: ProviderId, made: Sequence[tuple[Revision, Decision]]) -> None:
+async def save(tx: AsyncConnection, provider: ProviderId, made: Sequence[tuple[Revision, Decision]]) -> None:
     """Append decisions on locked revisions and let them stand."""
     steps = [decision for _, decision in made]
     await history.append(tx, provider, steps)
@@ -98,7 +98,7 @@ _SETTLE = text("""
 """)
 
 
-async def settle(tx: AsyncSession, made: Decision) -> None:
+async def settle(tx: AsyncConnection, made: Decision) -> None:
     """Let the subject itself stand on the band and the scorecard of a revision that was made."""
     await tx.execute(
         _SETTLE,
@@ -142,7 +142,7 @@ def _rows() -> Select[tuple[str]]:
 
 
 async def revisions_page(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     *,
     without: EmployeeId | None,
     of: tuple[EmployeeId, date] | None,
@@ -166,6 +166,6 @@ async def revisions_page(
     return (await tx.execute(keyset(found, key, after, limit))).all()
 
 
-async def newest(tx: AsyncSession, cycle: CycleId, employee: EmployeeId) -> Shown | None:
+async def newest(tx: AsyncConnection, cycle: CycleId, employee: EmployeeId) -> Shown | None:
     found = _rows().where(revisions.c.cycle == cycle, revisions.c.employee == employee)
     return (await tx.execute(found.order_by(revisions.c.number.desc()).limit(1))).one_or_none()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from sqlalchemy import ColumnElement, Row, Select, and_, case, func, select, true
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.calibration.model import CaseState, Tally
 from services.calibration.store.lines import line_of
@@ -76,13 +76,13 @@ def _rows() -> Select[tuple[str]]:
 Subject = Row[tuple[str]]
 
 
-async def subject(tx: AsyncSession, session: SessionId, employee: EmployeeId) -> Subject | None:
+async def subject(tx: AsyncConnection, session: SessionId, employee: EmployeeId) -> Subject | None:
     found = _rows().where(subjects.c.session == session, subjects.c.employee == employee)
     return (await tx.execute(found)).one_or_none()
 
 
 async def subjects_page(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     session: SessionId,
     view: View,
     *,
@@ -108,7 +108,7 @@ async def subjects_page(
     return (await tx.execute(keyset(found, (subjects.c.employee,), after, limit))).all()
 
 
-async def tallies(tx: AsyncSession, session: SessionId, view: View) -> list[Tally]:
+async def tallies(tx: AsyncConnection, session: SessionId, view: View) -> list[Tally]:
     facts = (subjects.c.proposed_band, _RATING.c.rating, subjects.c.state, subjects.c.band)
     found = select(*facts, func.count().label("people")).select_from(_SOURCE)
     found = found.where(subjects.c.session == session, view.limits(subjects.c.employee)).group_by(*facts)
@@ -118,7 +118,7 @@ async def tallies(tx: AsyncSession, session: SessionId, view: View) -> list[Tall
     ]
 
 
-async def late_scorecard(tx: AsyncSession, cycle: CycleId, employee: EmployeeId) -> Subject | None:
+async def late_scorecard(tx: AsyncConnection, cycle: CycleId, employee: EmployeeId) -> Subject | None:
     """A version computed after the freeze that nobody has accepted: without effect, but to be seen."""
     found = (
         select(late_scorecards)

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Row, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.calibration.model import CaseState, Cycle, Plan, Scope, Session, SessionState
 from services.calibration.tables import cycles, sessions, subjects
@@ -32,7 +32,7 @@ def _session(row: Row[tuple[object, ...]]) -> Session:
     )
 
 
-async def cycle(tx: AsyncSession, wanted: CycleId) -> Cycle | None:
+async def cycle(tx: AsyncConnection, wanted: CycleId) -> Cycle | None:
     row = (await tx.execute(select(cycles).where(cycles.c.cycle == wanted))).one_or_none()
     if row is None:
         return None
@@ -40,18 +40,18 @@ async def cycle(tx: AsyncSession, wanted: CycleId) -> Cycle | None:
     return Cycle(wanted, row.state == "frozen", row.ends_on, bands, row.scorecards)
 
 
-async def session(tx: AsyncSession, wanted: SessionId) -> Session | None:
+async def session(tx: AsyncConnection, wanted: SessionId) -> Session | None:
     row = (await tx.execute(select(sessions).where(sessions.c.session == wanted))).one_or_none()
     return _session(row) if row else None
 
 
-async def lock_session(tx: AsyncSession, wanted: SessionId) -> Session | None:
+async def lock_session(tx: AsyncConnection, wanted: SessionId) -> Session | None:
     """For a change of the session as a whole: nobody decides on one of its subjects meanwhile."""
     row = (await tx.execute(select(sessions).where(sessions.c.session == wanted).with_for_update())).one_or_none()
     return _session(row) if row else None
 
 
-async def share_session(tx: AsyncSession, wanted: SessionId) -> Session | None:
+async def share_session(tx: AsyncConnection, wanted: SessionId) -> Session | None:
     """For work on single subjects: side by side with others, but not with a change of the session."""
     row = (
         await tx.execute(select(sessions).where(sessions.c.session == wanted).with_for_update(read=True))
@@ -74,7 +74,7 @@ def _fields(plan: Plan) -> dict[str, str | list[str] | datetime | None]:
 
 
 async def add_session(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     provider: ProviderId,
     wanted: SessionId | None,
     cycle_id: CycleId,
@@ -91,17 +91,17 @@ async def add_session(
     return _session(row) if row else None
 
 
-async def change_plan(tx: AsyncSession, wanted: SessionId, plan: Plan) -> Session:
+async def change_plan(tx: AsyncConnection, wanted: SessionId, plan: Plan) -> Session:
     return await _change(tx, wanted, _fields(plan))
 
 
 async def change_state(
-    tx: AsyncSession, wanted: SessionId, state: SessionState, **fields: str | datetime | None
+    tx: AsyncConnection, wanted: SessionId, state: SessionState, **fields: str | datetime | None
 ) -> Session:
     return await _change(tx, wanted, {"state": state.value, **fields})
 
 
-async def _change(tx: AsyncSession, wanted: SessionId, values: Mapping[str, object]) -> Session:
+async def _change(tx: AsyncConnection, wanted: SessionId, values: Mapping[str, object]) -> Session:
     changed = update(sessions).where(sessions.c.session == wanted)
     changed = changed.values(version=sessions.c.version + 1, **values)
     return _session((await tx.execute(changed.returning(sessions))).one())
@@ -119,19 +119,21 @@ _LOCK_LATER = text("""
 """)
 
 
-async def lock_overdue(tx: AsyncSession, wanted: Sequence[str], now: datetime) -> list[SessionId]:
+async def lock_overdue(tx: AsyncConnection, wanted: Sequence[str], now: datetime) -> list[SessionId]:
     """Lock those whose deadline has come; which they were."""
     locked = await tx.scalars(_LOCK_DUE, {"sessions": list(wanted), "now": now})
     return sorted(SessionId(each) for each in locked)
 
 
-async def later_deadlines(tx: AsyncSession, wanted: Sequence[str], now: datetime) -> list[tuple[SessionId, datetime]]:
+async def later_deadlines(
+    tx: AsyncConnection, wanted: Sequence[str], now: datetime
+) -> list[tuple[SessionId, datetime]]:
     rows = await tx.execute(_LOCK_LATER, {"sessions": list(wanted), "now": now})
     return [(SessionId(row.session), row.deadline) for row in rows]
 
 
 async def sessions_page(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     *,
     of: EmployeeId | None,
     cycle_id: CycleId | None,
@@ -152,7 +154,7 @@ async def sessions_page(
 
 
 async def counts(
-    tx: AsyncSession, wanted: Sequence[SessionId], without: EmployeeId | None
+    tx: AsyncConnection, wanted: Sequence[SessionId], without: EmployeeId | None
 ) -> dict[SessionId, dict[CaseState, int]]:
     """How many subjects of each session stand where, leaving one out: the state of their own case is not theirs."""
     tally = select(subjects.c.session, subjects.c.state, func.count()).where(subjects.c.session.in_(wanted))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import Row, select, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.calibration.model import Card, Case, CaseState, Decision, Outdated, Revision, Stage
 from services.calibration.store import decisions as history
@@ -20,12 +20,12 @@ _ENTER_SHARED = text("""
 _ENTER_ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended(:provider || chr(10) || :cycle, 7203))")
 
 
-async def enter_cycles(tx: AsyncSession, provider: ProviderId, cycles: Sequence[CycleId]) -> None:
+async def enter_cycles(tx: AsyncConnection, provider: ProviderId, cycles: Sequence[CycleId]) -> None:
     """Side by side with other batches of scorecards, but not while a session of one of `cycles` opens."""
     await tx.execute(_ENTER_SHARED, {"provider": provider, "cycles": sorted(set(cycles))})
 
 
-async def enter_cycle_alone(tx: AsyncSession, provider: ProviderId, cycle: CycleId) -> None:
+async def enter_cycle_alone(tx: AsyncConnection, provider: ProviderId, cycle: CycleId) -> None:
     """For opening a session.
 
     A scorecard stored at the same time would be seen by neither: not as a subject's, because it is not committed, nor
@@ -59,26 +59,26 @@ _COUNT_COPY = text("SELECT count(*) FROM scorecards WHERE cycle = :cycle AND cou
 _RELEASE = text("UPDATE subjects SET released = true WHERE session = :session")
 
 
-async def taken_elsewhere(tx: AsyncSession, session: SessionId) -> tuple[int, list[str]]:
+async def taken_elsewhere(tx: AsyncConnection, session: SessionId) -> tuple[int, list[str]]:
     """How many people of the session's scope sit in another session of the cycle, and the first of them."""
     row = (await tx.execute(_COUNT_TAKEN, {"session": session})).one()
     return row.people, list(row.first or ())
 
 
-async def add_subjects(tx: AsyncSession, session: SessionId) -> int:
+async def add_subjects(tx: AsyncConnection, session: SessionId) -> int:
     """Everybody in scope who is free becomes a subject; how many that are."""
     return int((await tx.execute(_ADD, {"session": session})).scalar_one())
 
 
-async def scorecards_held(tx: AsyncSession, cycle: CycleId) -> int:
+async def scorecards_held(tx: AsyncConnection, cycle: CycleId) -> int:
     return int((await tx.execute(_COUNT_COPY, {"cycle": cycle})).scalar_one())
 
 
-async def release_subjects(tx: AsyncSession, session: SessionId) -> None:
+async def release_subjects(tx: AsyncConnection, session: SessionId) -> None:
     await tx.execute(_RELEASE, {"session": session})
 
 
-async def is_subject(tx: AsyncSession, session: SessionId, employee: EmployeeId) -> bool:
+async def is_subject(tx: AsyncConnection, session: SessionId, employee: EmployeeId) -> bool:
     found = select(subjects.c.employee).where(subjects.c.session == session, subjects.c.employee == employee)
     return await tx.scalar(found) is not None
 
@@ -97,14 +97,16 @@ def _case(row: Row[tuple[str]]) -> Case:
     )
 
 
-async def lock_cases(tx: AsyncSession, session: SessionId, employees: Sequence[EmployeeId]) -> dict[EmployeeId, Case]:
+async def lock_cases(
+    tx: AsyncConnection, session: SessionId, employees: Sequence[EmployeeId]
+) -> dict[EmployeeId, Case]:
     """The cases of a session under decision; the session itself is shared or locked already."""
     found = select(subjects).where(subjects.c.session == session, subjects.c.employee.in_(employees))
     rows = await tx.execute(found.order_by(subjects.c.employee).with_for_update())
     return {row.employee: _case(row) for row in rows}
 
 
-async def undecided(tx: AsyncSession, session: SessionId) -> tuple[int, list[str]]:
+async def undecided(tx: AsyncConnection, session: SessionId) -> tuple[int, list[str]]:
     """How many subjects have no band yet, and the first of them."""
     row = (await tx.execute(_UNDECIDED, {"session": session})).one()
     return row.people, list(row.first or ())
@@ -132,7 +134,7 @@ _SAVE = text("""
 """)
 
 
-async def save(tx: AsyncSession, provider: ProviderId, made: Sequence[Decision]) -> None:
+async def save(tx: AsyncConnection, provider: ProviderId, made: Sequence[Decision]) -> None:
     """Append decisions on locked cases of sessions and let them stand."""
     await history.append(tx, provider, made)
     await tx.execute(
@@ -181,7 +183,7 @@ _OUTDATED = text("""
 """)
 
 
-async def lock_outdated(tx: AsyncSession, keys: Sequence[Key]) -> list[Outdated]:
+async def lock_outdated(tx: AsyncConnection, keys: Sequence[Key]) -> list[Outdated]:
     """Those of `keys` who are subjects with a newer scorecard than the one they stand on."""
     values = {"cycles": [cycle for cycle, _ in keys], "employees": [employee for _, employee in keys]}
     # Read only once both are held: what a statement saw before it waited for a lock may be gone.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.contracts.ids import CycleId, EmployeeId, SessionId
 
@@ -23,11 +23,11 @@ _OF_DECISIONS = text("""
 """)
 
 
-async def of_scorecards(tx: AsyncSession, cycle: CycleId, employees: Sequence[EmployeeId]) -> Sequence[str]:
+async def of_scorecards(tx: AsyncConnection, cycle: CycleId, employees: Sequence[EmployeeId]) -> Sequence[str]:
     """The batches that brought the scorecards of these people."""
     return (await tx.scalars(_OF_SCORECARDS, {"cycle": cycle, "employees": list(employees)})).all()
 
 
-async def of_decisions(tx: AsyncSession, session: SessionId) -> Sequence[str]:
+async def of_decisions(tx: AsyncConnection, session: SessionId) -> Sequence[str]:
     """The requests that decided on the subjects of a session."""
     return (await tx.scalars(_OF_DECISIONS, {"session": session})).all()

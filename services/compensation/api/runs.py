@@ -6,7 +6,7 @@ from datetime import datetime
 
 from fastapi import Response
 from pydantic import model_validator
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.compensation.api.fields import (
     Administrator,
@@ -123,7 +123,7 @@ class RunOut(RunSummary):
     pools: list[PoolOut]
 
 
-async def _whole(tx: AsyncSession, run: Run) -> RunOut:
+async def _whole(tx: AsyncConnection, run: Run) -> RunOut:
     left_out = [
         LeftOutCount(component=component, code=code, people=people)
         for component, code, people in await runs.left_out(tx, run.run)

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import httpx
 from pydantic import BaseModel, JsonValue, ValidationError
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.compensation.api.access import refuse_others
 from services.compensation.api.fields import Body, CycleName, Employee, PlanName, ReaderOrOwn, RunName
@@ -154,7 +154,7 @@ async def get_statement(
 
 
 async def _statement(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     award: Award,
     amounts: Mapping[Chain, int],
     entries: Sequence[Entry],

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.compensation.model.award import POOL_OF, Classification, Component, Line
 from services.compensation.model.ledger import Chain, Head, Posting
@@ -27,7 +27,7 @@ _BY = "compensation"
 
 
 async def readjust(
-    tx: AsyncSession, provider: ProviderId, changed: Collection[tuple[CycleId, EmployeeId]], now: datetime
+    tx: AsyncConnection, provider: ProviderId, changed: Collection[tuple[CycleId, EmployeeId]], now: datetime
 ) -> None:
     """Compute the awards that rest on an older classification again, under the rules and inputs of their own runs.
 
@@ -68,7 +68,7 @@ class _Moved:
 
 
 async def _computed_again(
-    tx: AsyncSession, provider: ProviderId, run: RunId, outdated: Sequence[tuple[Award, Classification]]
+    tx: AsyncConnection, provider: ProviderId, run: RunId, outdated: Sequence[tuple[Award, Classification]]
 ) -> tuple[str, list[Readjustment]]:
     """The run's currency, and each award as it is under the newer classification."""
     row = await runs.run(tx, run)
@@ -120,7 +120,7 @@ def _differences(found: Readjustment, heads: Mapping[Chain, Head]) -> dict[Chain
 
 
 async def _settle(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     provider: ProviderId,
     found: Sequence[Readjustment],
     moved: Sequence[_Moved],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.compensation.commands.runs import locked
 from services.compensation.model.ledger import Chain, Posting, Recovery, RecoveryState
@@ -19,7 +19,7 @@ from shared.messaging import outbox
 from shared.web import Precondition
 
 
-async def approve(tx: AsyncSession, who: Principal, name: RunId, if_match: Precondition, now: datetime) -> Run:
+async def approve(tx: AsyncConnection, who: Principal, name: RunId, if_match: Precondition, now: datetime) -> Run:
     """Turn a computed run into awards and ledger entries, all of them or none.
 
     The budget is locked before the run: two runs of one budget are approved one after the other, and the second is
@@ -67,14 +67,14 @@ async def approve(tx: AsyncSession, who: Principal, name: RunId, if_match: Preco
     return await locked(tx, name)
 
 
-async def _refuse_approval(tx: AsyncSession, who: Principal, run: Run) -> None:
+async def _refuse_approval(tx: AsyncConnection, who: Principal, run: Run) -> None:
     if who.subject in run.authors or (who.employee is not None and who.employee in run.author_people):
         raise Forbidden("who created or recomputed a run does not approve it", code="own-run")
     if who.employee is not None and await awards.contains(tx, run.run, who.employee):
         raise Forbidden("nobody approves a run that contains their own award", code="own-case")
 
 
-async def accept_recovery(tx: AsyncSession, who: Principal, name: str, reason: str, now: datetime) -> Recovery:
+async def accept_recovery(tx: AsyncConnection, who: Principal, name: str, reason: str, now: datetime) -> Recovery:
     """Post a proposed recovery: from here on the ledger shows it, with the reason of who accepted it."""
     recovery = await ledger.lock_recovery(tx, name)
     if recovery is None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from pydantic import TypeAdapter
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.compensation.commands import adjustments
 from services.compensation.model.award import Classification, Span
@@ -22,7 +22,7 @@ AnyClassification = ClassificationPublished | ClassificationRevised
 _ASSIGNMENTS = TypeAdapter(tuple[Assignment, ...])
 
 
-async def learn_people(tx: AsyncSession, provider: ProviderId, events: Sequence[EmployeeChanged]) -> None:
+async def learn_people(tx: AsyncConnection, provider: ProviderId, events: Sequence[EmployeeChanged]) -> None:
     newest = {event.employee: event for event in sorted(events, key=lambda event: event.version)}
     people = [
         PersonRow(
@@ -39,7 +39,7 @@ async def learn_people(tx: AsyncSession, provider: ProviderId, events: Sequence[
         await runs.make_stale(tx, employees=changed)
 
 
-async def learn_cycles(tx: AsyncSession, provider: ProviderId, events: Sequence[CycleChanged]) -> None:
+async def learn_cycles(tx: AsyncConnection, provider: ProviderId, events: Sequence[CycleChanged]) -> None:
     newest = {event.cycle: event for event in sorted(events, key=lambda event: event.version)}
     rows = [
         CycleRow(
@@ -57,7 +57,7 @@ async def learn_cycles(tx: AsyncSession, provider: ProviderId, events: Sequence[
 
 
 async def learn_classifications(
-    tx: AsyncSession, provider: ProviderId, events: Sequence[AnyClassification], now: datetime
+    tx: AsyncConnection, provider: ProviderId, events: Sequence[AnyClassification], now: datetime
 ) -> None:
     """Keep each newer version; open runs become stale, decided awards are computed again.
 

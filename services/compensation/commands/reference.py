@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.compensation.commands.refusals import refuse_findings
 from services.compensation.model.award import PayEntry, PayRange, Rate
@@ -43,7 +43,7 @@ def _pay_findings(entries: Sequence[PayEntry], pointer: str) -> Iterator[Finding
 
 
 async def set_pay(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     who: Principal,
     employee: EmployeeId,
     entries: Sequence[PayEntry],
@@ -65,7 +65,7 @@ async def set_pay(
 
 
 async def load_pay(
-    tx: AsyncSession, who: Principal, people: Sequence[tuple[EmployeeId, Sequence[PayEntry]]], now: datetime
+    tx: AsyncConnection, who: Principal, people: Sequence[tuple[EmployeeId, Sequence[PayEntry]]], now: datetime
 ) -> int:
     """Replace the pay of many at once, or of nobody; how many of them changed."""
     findings: list[Finding] = []
@@ -84,7 +84,7 @@ async def load_pay(
 
 
 async def set_range(
-    tx: AsyncSession, who: Principal, id_: str, pay_range: PayRange, if_match: Precondition, now: datetime
+    tx: AsyncConnection, who: Principal, id_: str, pay_range: PayRange, if_match: Precondition, now: datetime
 ) -> NamedRange:
     refuse_findings([*_range_findings(pay_range)], "pay-range")
     current = await pay_store.pay_range(tx, id_, lock=True)
@@ -115,7 +115,7 @@ def _refuse_overtaken(creates: bool, version: int) -> None:
         raise PreconditionRequired("somebody created this in the meantime; read it first")
 
 
-async def load_rates(tx: AsyncSession, who: Principal, rates: Sequence[Rate], now: datetime) -> int:
+async def load_rates(tx: AsyncConnection, who: Principal, rates: Sequence[Rate], now: datetime) -> int:
     findings: list[Finding] = []
     seen: set[tuple[str, str, date]] = set()
     for index, rate in enumerate(rates):
@@ -135,7 +135,7 @@ async def load_rates(tx: AsyncSession, who: Principal, rates: Sequence[Rate], no
 
 
 async def set_plan(
-    tx: AsyncSession, who: Principal, plan: PlanId, content: Plan, if_match: Precondition, now: datetime
+    tx: AsyncConnection, who: Principal, plan: PlanId, content: Plan, if_match: Precondition, now: datetime
 ) -> Draft:
     refuse_findings(plan_findings(content), "plan")
     current = await plans.draft(tx, plan, lock=True)
@@ -148,7 +148,7 @@ async def set_plan(
 
 
 async def publish_plan(
-    tx: AsyncSession, who: Principal, plan: PlanId, if_match: Precondition, now: datetime
+    tx: AsyncConnection, who: Principal, plan: PlanId, if_match: Precondition, now: datetime
 ) -> PlanVersion:
     current = await plans.draft(tx, plan, lock=True)
     if current is None:
@@ -159,7 +159,9 @@ async def publish_plan(
     return published
 
 
-async def set_budget(tx: AsyncSession, who: Principal, budget: Budget, if_match: Precondition, now: datetime) -> Budget:
+async def set_budget(
+    tx: AsyncConnection, who: Principal, budget: Budget, if_match: Precondition, now: datetime
+) -> Budget:
     """Create or change a budget. What a run of it has approved stands; runs still open must be computed again."""
     refuse_findings(currency_findings(budget.currency, "/currency"), "budget")
     current = await plans.budget(tx, budget.budget, lock=True)

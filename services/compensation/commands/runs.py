@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.compensation.model.award import POOL_OF, Assessment, Line, Pool, Subject
 from services.compensation.model.plan import Plan, Rounding
@@ -42,7 +42,7 @@ class Request:
     partial_reason: str | None
 
 
-async def request_run(tx: AsyncSession, who: Principal, asked: Request, now: datetime) -> Run:
+async def request_run(tx: AsyncConnection, who: Principal, asked: Request, now: datetime) -> Run:
     """Record a run and have the timer compute it."""
     cycle = await copies.cycle(tx, asked.cycle)
     if cycle is None:
@@ -73,7 +73,7 @@ async def request_run(tx: AsyncSession, who: Principal, asked: Request, now: dat
     return run
 
 
-async def recompute(tx: AsyncSession, who: Principal, name: RunId, if_match: Precondition, now: datetime) -> Run:
+async def recompute(tx: AsyncConnection, who: Principal, name: RunId, if_match: Precondition, now: datetime) -> Run:
     """Compute a run anew from what holds now, with the newest published plan and the budget as it stands."""
     # Before the run's row is locked: the timer's own transaction takes the two in this order.
     await timers.schedule(tx, TIMER, who.tenant, [name], now)
@@ -91,7 +91,7 @@ async def recompute(tx: AsyncSession, who: Principal, name: RunId, if_match: Pre
     return await locked(tx, name)
 
 
-async def locked(tx: AsyncSession, name: RunId) -> Run:
+async def locked(tx: AsyncConnection, name: RunId) -> Run:
     run = await runs.run(tx, name, lock=True)
     if run is None:
         raise NotFound(f"there is no run {name}")
@@ -102,7 +102,7 @@ def _missing(field: str, detail: str) -> NotFound:
     return NotFound(detail, problems=[FieldProblem(f"/{field}", "unknown", detail)])
 
 
-async def _refuse_incomplete(tx: AsyncSession, cycle: Cycle, partial_reason: str | None) -> None:
+async def _refuse_incomplete(tx: AsyncConnection, cycle: Cycle, partial_reason: str | None) -> None:
     """Money waits for the end of rating: nobody is left out because an event was still on its way."""
     if cycle.state not in _COMPLETE:
         raise Conflict(f"cycle {cycle.cycle} is {cycle.state}; it must be frozen or closed", code="cycle-not-frozen")
@@ -118,7 +118,7 @@ async def _refuse_incomplete(tx: AsyncSession, cycle: Cycle, partial_reason: str
         )
 
 
-async def _payable_version(tx: AsyncSession, cycle: Cycle, budget: Budget) -> PlanVersion:
+async def _payable_version(tx: AsyncConnection, cycle: Cycle, budget: Budget) -> PlanVersion:
     spent = await plans.spent_by(tx, budget.budget)
     if spent is not None:
         raise Conflict(f"run {spent} has spent budget {budget.budget}", code="budget-spent")
@@ -137,7 +137,7 @@ async def _payable_version(tx: AsyncSession, cycle: Cycle, budget: Budget) -> Pl
     return version
 
 
-async def work_on(tx: AsyncSession, provider: ProviderId, name: RunId, now: datetime) -> None:
+async def work_on(tx: AsyncConnection, provider: ProviderId, name: RunId, now: datetime) -> None:
     """One step of a computation: gather, or assess the next people, or share out the pools. Then the timer again.
 
     A run that became stale in between is not `computing` any more, and the work ends here.
@@ -167,7 +167,7 @@ def _assessed(plan: Plan, lookup: Lookup, subjects: Sequence[Subject]) -> list[t
     return [(subject.employee, assess(plan, lookup, subject)) for subject in subjects]
 
 
-async def _gather(tx: AsyncSession, provider: ProviderId, run: Run) -> None:
+async def _gather(tx: AsyncConnection, provider: ProviderId, run: Run) -> None:
     cycle, budget = await copies.cycle(tx, run.cycle), await plans.budget(tx, run.budget)
     if cycle is None or budget is None:
         raise LookupError(f"run {run.run} rests on a cycle or budget that is gone")
@@ -176,7 +176,9 @@ async def _gather(tx: AsyncSession, provider: ProviderId, run: Run) -> None:
     await computation.gather(tx, provider, run, Context(cycle.period, budget.terms, reference))
 
 
-async def _close(tx: AsyncSession, provider: ProviderId, run: Run, terms: Terms, mode: Rounding, now: datetime) -> None:
+async def _close(
+    tx: AsyncConnection, provider: ProviderId, run: Run, terms: Terms, mode: Rounding, now: datetime
+) -> None:
     """Share out both pools; a run with a pool that cannot be shared out can be read, but not approved."""
     claims = await computation.claims(tx, run.run)
     amounts = {Pool.MERIT: terms.merit_pool, Pool.BONUS: terms.bonus_pool}

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from pydantic import TypeAdapter
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.compensation.model.award import Classification, Component, Item, LeftOut, Line
 from services.compensation.model.ledger import Chain
@@ -39,12 +39,12 @@ _COUNT_ELIGIBLE = text("SELECT count(*) FROM run_subjects WHERE run = :run AND s
 _CONTAINS = text("SELECT EXISTS (SELECT FROM run_subjects WHERE run = :run AND employee = :employee)")
 
 
-async def contains(tx: AsyncSession, run: RunId, employee: EmployeeId) -> bool:
+async def contains(tx: AsyncConnection, run: RunId, employee: EmployeeId) -> bool:
     return bool(await tx.scalar(_CONTAINS, {"run": run, "employee": employee}))
 
 
 async def decide(
-    tx: AsyncSession, run: RunId, plan: PlanId, cycle: CycleId
+    tx: AsyncConnection, run: RunId, plan: PlanId, cycle: CycleId
 ) -> tuple[list[tuple[EmployeeId, int]], int]:
     """Award everybody eligible in the run: who was, by which classification version, and how many already had been."""
     values = {"run": run, "plan": plan, "cycle": cycle}
@@ -78,7 +78,7 @@ _DECIDED = text("""
 
 
 async def lock_outdated(
-    tx: AsyncSession, provider: ProviderId, changed: Collection[tuple[CycleId, EmployeeId]]
+    tx: AsyncConnection, provider: ProviderId, changed: Collection[tuple[CycleId, EmployeeId]]
 ) -> list[tuple[Award, Classification]]:
     """Awards that rest on an older classification than the one that is known now, with that one."""
     keys = sorted(changed)
@@ -90,7 +90,7 @@ async def lock_outdated(
 
 
 async def decided(
-    tx: AsyncSession, provider: ProviderId, run: RunId, employees: Collection[EmployeeId]
+    tx: AsyncConnection, provider: ProviderId, run: RunId, employees: Collection[EmployeeId]
 ) -> Mapping[EmployeeId, Decided]:
     """What the run computed from and decided, per person."""
     inputs: dict[EmployeeId, str] = {}
@@ -139,7 +139,9 @@ _SAVE_ADJUSTMENTS = text("""
 """)
 
 
-async def save_readjusted(tx: AsyncSession, provider: ProviderId, found: Sequence[Readjustment], now: datetime) -> None:
+async def save_readjusted(
+    tx: AsyncConnection, provider: ProviderId, found: Sequence[Readjustment], now: datetime
+) -> None:
     awards = [each.award for each in found]
     keys = {
         "provider": provider,
@@ -206,7 +208,7 @@ _RUN_AWARDS = text("""
 
 
 async def run_awards(
-    tx: AsyncSession, run: RunId, employee: EmployeeId | None, status: str | None, after: str | None, limit: int
+    tx: AsyncConnection, run: RunId, employee: EmployeeId | None, status: str | None, after: str | None, limit: int
 ) -> list[RunAward]:
     values = {"run": run, "employee": employee, "status": status, "after": after, "limit": limit}
     return [
@@ -238,17 +240,17 @@ _ADJUSTMENT_LINES = text("""
 """)
 
 
-async def awards_of(tx: AsyncSession, employee: EmployeeId, cycle: CycleId, plan: PlanId | None) -> list[Award]:
+async def awards_of(tx: AsyncConnection, employee: EmployeeId, cycle: CycleId, plan: PlanId | None) -> list[Award]:
     rows = await tx.execute(_AWARDS_OF, {"employee": employee, "cycle": cycle, "plan": plan})
     return [Award(*row) for row in rows]
 
 
-async def amounts_of(tx: AsyncSession, employee: EmployeeId, cycle: CycleId) -> Mapping[Chain, int]:
+async def amounts_of(tx: AsyncConnection, employee: EmployeeId, cycle: CycleId) -> Mapping[Chain, int]:
     rows = await tx.execute(_AMOUNTS_OF, {"employee": employee, "cycle": cycle})
     return {Chain(employee, row.plan, cycle, Component(row.component)): row.amount for row in rows}
 
 
-async def calculations(tx: AsyncSession, award: Award) -> list[Calculation]:
+async def calculations(tx: AsyncConnection, award: Award) -> list[Calculation]:
     """The run's own computation, then one for each later classification."""
     key = {"run": award.run, "employee": award.employee}
     row = (await tx.execute(_RUN_LINES, key)).one()

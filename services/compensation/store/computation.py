@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from pydantic import TypeAdapter
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.compensation.model.award import (
     Assessment,
@@ -58,7 +58,7 @@ _TEAMS = text("""
 """)
 
 
-async def reference(tx: AsyncSession, run: Run, last: date) -> Reference:
+async def reference(tx: AsyncConnection, run: Run, last: date) -> Reference:
     """Ranges and rates in force on the reference date, and the mean score of every unit of the cycle."""
     ranges = await tx.execute(_RANGES, {"last": last})
     rates = await tx.execute(_RATES, {"currency": run.currency, "last": last})
@@ -123,7 +123,7 @@ _GATHER = text("""
 _COUNT = text("SELECT count(*) FROM run_subjects WHERE run = :run")
 
 
-async def gather(tx: AsyncSession, provider: ProviderId, run: Run, found: Context) -> None:
+async def gather(tx: AsyncConnection, provider: ProviderId, run: Run, found: Context) -> None:
     """Copy everything the run will compute from, in place of what an earlier computation gathered."""
     for statement in _FORGET:
         await tx.execute(statement, {"run": run.run})
@@ -155,13 +155,13 @@ _NEXT = text("""
 _CONTEXT_OF = text("SELECT CAST(context AS text) AS context FROM runs WHERE run = :run")
 
 
-async def context(tx: AsyncSession, name: RunId) -> Context | None:
+async def context(tx: AsyncConnection, name: RunId) -> Context | None:
     """What the run gathered, or `None` before it did."""
     found: str | None = await tx.scalar(_CONTEXT_OF, {"run": name})
     return _CONTEXT.validate_json(found) if found else None
 
 
-async def next_subjects(tx: AsyncSession, name: RunId, limit: int) -> list[Subject]:
+async def next_subjects(tx: AsyncConnection, name: RunId, limit: int) -> list[Subject]:
     return [SUBJECT.validate_json(inputs) for inputs in await tx.scalars(_NEXT, {"run": name, "limit": limit})]
 
 
@@ -184,7 +184,7 @@ _COUNT_ASSESSED = text("UPDATE runs SET version = version + 1, assessed = assess
 
 
 async def save_assessments(
-    tx: AsyncSession, provider: ProviderId, name: RunId, found: Sequence[tuple[EmployeeId, Assessment]]
+    tx: AsyncConnection, provider: ProviderId, name: RunId, found: Sequence[tuple[EmployeeId, Assessment]]
 ) -> None:
     await tx.execute(
         _SAVE_SUBJECTS,
@@ -213,7 +213,7 @@ async def save_assessments(
     await tx.execute(_COUNT_ASSESSED, {"run": name, "count": len(found)})
 
 
-async def claims(tx: AsyncSession, name: RunId) -> list[Claim]:
+async def claims(tx: AsyncConnection, name: RunId) -> list[Claim]:
     return [
         Claim(
             EmployeeId(row.employee),
@@ -250,14 +250,14 @@ _FINISH = text("""
 _COMPUTED_BY = text("SELECT traceparent FROM runs WHERE run = :run")
 
 
-async def computed_by(tx: AsyncSession, name: RunId) -> str | None:
+async def computed_by(tx: AsyncConnection, name: RunId) -> str | None:
     """The trace context of the step that closed the run's pools."""
     found: str | None = await tx.scalar(_COMPUTED_BY, {"run": name})
     return found
 
 
 async def save_shares(
-    tx: AsyncSession, provider: ProviderId, name: RunId, shares: Sequence[tuple[Share, tuple[Line, ...]]]
+    tx: AsyncConnection, provider: ProviderId, name: RunId, shares: Sequence[tuple[Share, tuple[Line, ...]]]
 ) -> None:
     await tx.execute(
         _SAVE_SHARES,
@@ -273,7 +273,7 @@ async def save_shares(
 
 
 async def finish(
-    tx: AsyncSession, provider: ProviderId, name: RunId, pools: Sequence[PoolResult], state: RunState, now: datetime
+    tx: AsyncConnection, provider: ProviderId, name: RunId, pools: Sequence[PoolResult], state: RunState, now: datetime
 ) -> None:
     await tx.execute(
         _SAVE_POOLS,

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from pydantic import TypeAdapter
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.compensation.model.award import Classification, Period, Span
 from services.compensation.model.run import Cycle
@@ -45,7 +45,7 @@ class PersonRow:
     absences: tuple[Span, ...]
 
 
-async def save_people(tx: AsyncSession, provider: ProviderId, people: Sequence[PersonRow]) -> list[EmployeeId]:
+async def save_people(tx: AsyncConnection, provider: ProviderId, people: Sequence[PersonRow]) -> list[EmployeeId]:
     """Keep newer versions; the people that changed. No one may be given twice."""
     values = {
         "provider": provider,
@@ -83,7 +83,7 @@ class CycleRow:
     scorecards: int | None
 
 
-async def save_cycles(tx: AsyncSession, provider: ProviderId, cycles: Sequence[CycleRow]) -> None:
+async def save_cycles(tx: AsyncConnection, provider: ProviderId, cycles: Sequence[CycleRow]) -> None:
     await tx.execute(
         _SAVE_CYCLES,
         {
@@ -104,7 +104,7 @@ _CYCLE = text("""
 """)
 
 
-async def cycle(tx: AsyncSession, name: CycleId) -> Cycle | None:
+async def cycle(tx: AsyncConnection, name: CycleId) -> Cycle | None:
     row = (await tx.execute(_CYCLE, {"cycle": name})).one_or_none()
     if row is None:
         return None
@@ -144,7 +144,7 @@ class ClassificationRow:
 
 
 async def save_classifications(
-    tx: AsyncSession, provider: ProviderId, rows: Sequence[ClassificationRow]
+    tx: AsyncConnection, provider: ProviderId, rows: Sequence[ClassificationRow]
 ) -> set[tuple[CycleId, EmployeeId]]:
     """Keep newer versions; the (cycle, employee) that changed. No pair may be given twice."""
     found: list[Classification] = [row.classification for row in rows]
@@ -174,7 +174,7 @@ _BROUGHT_BY = text("""
 """)
 
 
-async def classifications_brought_by(tx: AsyncSession, name: CycleId) -> Sequence[str]:
+async def classifications_brought_by(tx: AsyncConnection, name: CycleId) -> Sequence[str]:
     """The trace contexts of the batches that brought the classifications of a cycle."""
     return (await tx.scalars(_BROUGHT_BY, {"cycle": name})).all()
 
@@ -182,5 +182,5 @@ async def classifications_brought_by(tx: AsyncSession, name: CycleId) -> Sequenc
 _COUNT_CLASSIFIED = text("SELECT count(*) FROM classifications WHERE cycle = :cycle")
 
 
-async def classified(tx: AsyncSession, name: CycleId) -> int:
+async def classified(tx: AsyncConnection, name: CycleId) -> int:
     return int(await tx.scalar(_COUNT_CLASSIFIED, {"cycle": name}) or 0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.compensation.model.award import Component
 from services.compensation.model.ledger import Chain, Entry, Head, Posting, Recovery, RecoveryState
@@ -42,13 +42,13 @@ _POST = text("""
 """)
 
 
-async def post_run(tx: AsyncSession, run: Run, comment: str, now: datetime, by: str) -> None:
+async def post_run(tx: AsyncConnection, run: Run, comment: str, now: datetime, by: str) -> None:
     """The first entry of every chain of the run, for whatever is not nothing."""
     values = {"run": run.run, "plan": run.plan, "cycle": run.cycle, "currency": run.currency}
     await tx.execute(_POST_RUN, values | {"comment": comment, "now": now, "by": by})
 
 
-async def heads(tx: AsyncSession, provider: ProviderId, employees: Collection[EmployeeId]) -> Mapping[Chain, Head]:
+async def heads(tx: AsyncConnection, provider: ProviderId, employees: Collection[EmployeeId]) -> Mapping[Chain, Head]:
     rows = await tx.execute(_HEADS, {"provider": provider, "employees": sorted(employees)})
     return {
         Chain(row.employee, row.plan, row.cycle, Component(row.component)): Head(row.sequence, row.after)
@@ -56,7 +56,7 @@ async def heads(tx: AsyncSession, provider: ProviderId, employees: Collection[Em
     }
 
 
-async def post(tx: AsyncSession, provider: ProviderId, postings: Sequence[Posting], now: datetime, by: str) -> None:
+async def post(tx: AsyncConnection, provider: ProviderId, postings: Sequence[Posting], now: datetime, by: str) -> None:
     chains = [posting.chain for posting in postings]
     await tx.execute(
         _POST,
@@ -94,7 +94,7 @@ _ENTRIES = text("""
 
 
 async def entries(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     employee: EmployeeId | None,
     plan: PlanId | None,
     cycle: CycleId | None,
@@ -144,12 +144,12 @@ _EXTENT = text("""
 """)
 
 
-async def broken(tx: AsyncSession) -> list[BrokenChain]:
+async def broken(tx: AsyncConnection) -> list[BrokenChain]:
     """Chains with a missing or altered link, or that do not come to the award as it is computed now; at most 100."""
     return [BrokenChain(**{**row._mapping, "component": Component(row.component)}) for row in await tx.execute(_BROKEN)]
 
 
-async def extent(tx: AsyncSession) -> tuple[int, int]:
+async def extent(tx: AsyncConnection) -> tuple[int, int]:
     """How many entries there are, and how many chains."""
     row = (await tx.execute(_EXTENT)).one()
     return int(row.entries), int(row.chains)
@@ -204,7 +204,7 @@ class Proposal:
 
 
 async def supersede_and_propose(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     provider: ProviderId,
     awards: Collection[tuple[EmployeeId, PlanId, CycleId]],
     proposals: Sequence[Proposal],
@@ -239,7 +239,7 @@ async def supersede_and_propose(
 
 
 async def recoveries(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     state: RecoveryState | None,
     employee: EmployeeId | None,
     cycle: CycleId | None,
@@ -250,7 +250,7 @@ async def recoveries(
     return [_recovery(row) for row in await tx.execute(_RECOVERIES, values)]
 
 
-async def lock_recovery(tx: AsyncSession, name: str) -> Recovery | None:
+async def lock_recovery(tx: AsyncConnection, name: str) -> Recovery | None:
     """The recovery, once its award is locked: a revision that is being applied comes first and may withdraw it."""
     row = (await tx.execute(_FIND_RECOVERY, {"recovery": name})).one_or_none()
     if row is None:
@@ -259,6 +259,6 @@ async def lock_recovery(tx: AsyncSession, name: str) -> Recovery | None:
     return _recovery((await tx.execute(_FIND_RECOVERY, {"recovery": name})).one())
 
 
-async def accept(tx: AsyncSession, name: str, reason: str, now: datetime, by: str) -> Recovery:
+async def accept(tx: AsyncConnection, name: str, reason: str, now: datetime, by: str) -> Recovery:
     values = {"recovery": name, "reason": reason, "now": now, "by": by}
     return _recovery((await tx.execute(_ACCEPT, values)).one())

@@ -8,7 +8,7 @@ from datetime import date, datetime
 
 from pydantic import TypeAdapter
 from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.compensation.model.award import PayEntry, PayRange, Rate
 from shared.contracts.ids import EmployeeId, ProviderId
@@ -41,13 +41,13 @@ _SAVE_PAY = text("""
 """)
 
 
-async def pay(tx: AsyncSession, employee: EmployeeId, *, lock: bool = False) -> Pay | None:
+async def pay(tx: AsyncConnection, employee: EmployeeId, *, lock: bool = False) -> Pay | None:
     row = (await tx.execute(_LOCK_PAY if lock else _PAY, {"employee": employee})).one_or_none()
     return Pay(row.employee, row.version, ENTRIES.validate_json(row.entries)) if row else None
 
 
 async def save_pay(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     provider: ProviderId,
     people: Sequence[tuple[EmployeeId, Sequence[PayEntry]]],
     now: datetime,
@@ -99,24 +99,24 @@ def _range(row: Row[tuple[str, int, str, str, int, int, int, date]]) -> NamedRan
     return NamedRange(row.pay_range, row.version, found)
 
 
-async def pay_range(tx: AsyncSession, id_: str, *, lock: bool = False) -> NamedRange | None:
+async def pay_range(tx: AsyncConnection, id_: str, *, lock: bool = False) -> NamedRange | None:
     row = (await tx.execute(_LOCK_RANGE if lock else _RANGE, {"id": id_})).one_or_none()
     return _range(row) if row else None
 
 
-async def ranges(tx: AsyncSession, grade: str | None, after: str | None, limit: int) -> list[NamedRange]:
+async def ranges(tx: AsyncConnection, grade: str | None, after: str | None, limit: int) -> list[NamedRange]:
     rows = await tx.execute(_RANGES, {"grade": grade, "after": after, "limit": limit})
     return [_range(row) for row in rows]
 
 
-async def range_in_the_way(tx: AsyncSession, id_: str, pay_range: PayRange) -> str | None:
+async def range_in_the_way(tx: AsyncConnection, id_: str, pay_range: PayRange) -> str | None:
     """Another range of the same grade, currency and first day."""
     values = {"grade": pay_range.grade, "currency": pay_range.currency, "valid_from": pay_range.valid_from, "id": id_}
     found: str | None = await tx.scalar(_TAKEN, values)
     return found
 
 
-async def save_range(tx: AsyncSession, provider: ProviderId, id_: str, pay_range: PayRange) -> NamedRange:
+async def save_range(tx: AsyncConnection, provider: ProviderId, id_: str, pay_range: PayRange) -> NamedRange:
     values = {
         "provider": provider,
         "id": id_,
@@ -150,7 +150,7 @@ _RATES = text("""
 """)
 
 
-async def save_rates(tx: AsyncSession, provider: ProviderId, rates: Sequence[Rate]) -> int:
+async def save_rates(tx: AsyncConnection, provider: ProviderId, rates: Sequence[Rate]) -> int:
     """How many rates are new or another than before."""
     values = {
         "provider": provider,
@@ -163,7 +163,7 @@ async def save_rates(tx: AsyncSession, provider: ProviderId, rates: Sequence[Rat
 
 
 async def rates(
-    tx: AsyncSession, source: str | None, target: str | None, after: tuple[str, str, date] | None, limit: int
+    tx: AsyncConnection, source: str | None, target: str | None, after: tuple[str, str, date] | None, limit: int
 ) -> list[Rate]:
     after_source, after_target, after_day = after or (None, None, None)
     values = {

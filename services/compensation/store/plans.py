@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pydantic import TypeAdapter
 from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.compensation.model.plan import Plan
 from services.compensation.model.run import Budget, Scope, Terms
@@ -69,27 +69,27 @@ def _version(row: Row[tuple[str, int, str, datetime, str]]) -> PlanVersion:
     return PlanVersion(PlanId(row.plan), row.version, content, row.published_at, row.published_by)
 
 
-async def draft(tx: AsyncSession, plan: PlanId, *, lock: bool = False) -> Draft | None:
+async def draft(tx: AsyncConnection, plan: PlanId, *, lock: bool = False) -> Draft | None:
     row = (await tx.execute(_LOCK_DRAFT if lock else _DRAFT, {"plan": plan})).one_or_none()
     return _draft(row) if row else None
 
 
-async def drafts(tx: AsyncSession, after: str | None, limit: int) -> list[Draft]:
+async def drafts(tx: AsyncConnection, after: str | None, limit: int) -> list[Draft]:
     return [_draft(row) for row in await tx.execute(_DRAFTS, {"after": after, "limit": limit})]
 
 
-async def save_draft(tx: AsyncSession, provider: ProviderId, plan: PlanId, content: Plan) -> Draft:
+async def save_draft(tx: AsyncConnection, provider: ProviderId, plan: PlanId, content: Plan) -> Draft:
     values = {"provider": provider, "plan": plan, "draft": PLAN.dump_json(content).decode()}
     row = (await tx.execute(_SAVE_DRAFT, values)).one()
     return Draft(plan, row.version, row.published_version, content)
 
 
-async def publish(tx: AsyncSession, plan: PlanId, now: datetime, by: str) -> PlanVersion:
+async def publish(tx: AsyncConnection, plan: PlanId, now: datetime, by: str) -> PlanVersion:
     """Make the draft as it stands the next version. The draft's row must be locked."""
     return _version((await tx.execute(_PUBLISH, {"plan": plan, "now": now, "by": by})).one())
 
 
-async def plan_version(tx: AsyncSession, plan: PlanId, version: int) -> PlanVersion | None:
+async def plan_version(tx: AsyncConnection, plan: PlanId, version: int) -> PlanVersion | None:
     row = (await tx.execute(_VERSION, {"plan": plan, "version": version})).one_or_none()
     return _version(row) if row else None
 
@@ -121,16 +121,16 @@ def _budget(row: Row[tuple[str, int, str, str, str, int, int, str, bool]]) -> Bu
     return Budget(PoolId(row.budget), row.version, CycleId(row.cycle), PlanId(row.plan), row.currency, terms)
 
 
-async def budget(tx: AsyncSession, name: PoolId, *, lock: bool = False) -> Budget | None:
+async def budget(tx: AsyncConnection, name: PoolId, *, lock: bool = False) -> Budget | None:
     row = (await tx.execute(_LOCK_BUDGET if lock else _BUDGET, {"budget": name})).one_or_none()
     return _budget(row) if row else None
 
 
-async def budgets(tx: AsyncSession, cycle: CycleId | None, after: str | None, limit: int) -> list[Budget]:
+async def budgets(tx: AsyncConnection, cycle: CycleId | None, after: str | None, limit: int) -> list[Budget]:
     return [_budget(row) for row in await tx.execute(_BUDGETS, {"cycle": cycle, "after": after, "limit": limit})]
 
 
-async def save_budget(tx: AsyncSession, provider: ProviderId, given: Budget) -> int:
+async def save_budget(tx: AsyncConnection, provider: ProviderId, given: Budget) -> int:
     """The version it has from here on; the one in `given` is not looked at."""
     values = {
         "provider": provider,
@@ -146,7 +146,7 @@ async def save_budget(tx: AsyncSession, provider: ProviderId, given: Budget) -> 
     return int(await tx.scalar(_SAVE_BUDGET, values) or 0)
 
 
-async def spent_by(tx: AsyncSession, budget: PoolId) -> str | None:
+async def spent_by(tx: AsyncConnection, budget: PoolId) -> str | None:
     """The approved run that has spent the budget."""
     found: str | None = await tx.scalar(_SPENT, {"budget": budget})
     return found

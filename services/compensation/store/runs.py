@@ -8,7 +8,7 @@ from datetime import datetime
 from fractions import Fraction
 
 from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.compensation.model.award import (
     Pool,
@@ -60,13 +60,13 @@ def _run(row: Row[tuple[object, ...]]) -> Run:
     )
 
 
-async def run(tx: AsyncSession, name: RunId, *, lock: bool = False) -> Run | None:
+async def run(tx: AsyncConnection, name: RunId, *, lock: bool = False) -> Run | None:
     row = (await tx.execute(_LOCK_RUN if lock else _RUN, {"run": name})).one_or_none()
     return _run(row) if row else None
 
 
 async def runs(
-    tx: AsyncSession, cycle: CycleId | None, state: RunState | None, after: str | None, limit: int
+    tx: AsyncConnection, cycle: CycleId | None, state: RunState | None, after: str | None, limit: int
 ) -> list[Run]:
     values = {"cycle": cycle, "state": state, "after": after, "limit": limit}
     return [_run(row) for row in await tx.execute(_RUNS, values)]
@@ -87,7 +87,7 @@ class NewRun:
     person: EmployeeId | None
 
 
-async def create_run(tx: AsyncSession, provider: ProviderId, new: NewRun, now: datetime) -> Run | None:
+async def create_run(tx: AsyncConnection, provider: ProviderId, new: NewRun, now: datetime) -> Run | None:
     """`None` when the name is taken."""
     values = {
         "provider": provider,
@@ -107,7 +107,7 @@ async def create_run(tx: AsyncSession, provider: ProviderId, new: NewRun, now: d
 
 
 async def restart(
-    tx: AsyncSession, name: RunId, plan_version: int, currency: str, by: str, person: EmployeeId | None
+    tx: AsyncConnection, name: RunId, plan_version: int, currency: str, by: str, person: EmployeeId | None
 ) -> None:
     values = {"run": name, "plan_version": plan_version, "currency": currency, "by": by, "person": person}
     await tx.execute(_RESTART, values)
@@ -118,7 +118,7 @@ _APPROVE = text("""
 """)
 
 
-async def approve(tx: AsyncSession, name: RunId, now: datetime, by: str) -> None:
+async def approve(tx: AsyncConnection, name: RunId, now: datetime, by: str) -> None:
     """From here on the database lets nobody change the run."""
     await tx.execute(_APPROVE, {"run": name, "now": now, "by": by})
 
@@ -141,7 +141,7 @@ _STALE = text("""
 
 
 async def make_stale(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     *,
     cycle: CycleId | None = None,
     budget: PoolId | None = None,
@@ -164,7 +164,7 @@ _LEFT_OUT_COUNTS = text("""
 """)
 
 
-async def pools(tx: AsyncSession, name: RunId) -> list[PoolResult]:
+async def pools(tx: AsyncConnection, name: RunId) -> list[PoolResult]:
     return [
         PoolResult(
             Pool(row.pool),
@@ -181,6 +181,6 @@ async def pools(tx: AsyncSession, name: RunId) -> list[PoolResult]:
     ]
 
 
-async def left_out(tx: AsyncSession, name: RunId) -> list[tuple[str | None, str, int]]:
+async def left_out(tx: AsyncConnection, name: RunId) -> list[tuple[str | None, str, int]]:
     """How many people take no part, by component (`None`: at all) and code."""
     return [(row.component, row.code, row.people) for row in await tx.execute(_LEFT_OUT_COUNTS, {"run": name})]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.model import Cycle
 from services.ingest.store import feedback, journal
@@ -17,7 +17,7 @@ from shared.contracts.topics import FEEDBACK, KPI_EVENTS
 from shared.messaging import outbox
 
 
-async def follow_cycles(tx: AsyncSession, provider: ProviderId, states: Sequence[Cycle], now: datetime) -> None:
+async def follow_cycles(tx: AsyncConnection, provider: ProviderId, states: Sequence[Cycle], now: datetime) -> None:
     """Keep the newest of `states`, which come in the order of their versions, and seal what began to freeze."""
     known = await feedback.cycles(tx, provider, {state.id for state in states})
     newest: dict[CycleId, Cycle] = {}

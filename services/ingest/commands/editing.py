@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.model import Kept
 from shared import audit
@@ -24,7 +24,7 @@ class By:
     actor: str
     now: datetime
 
-    async def record(self, tx: AsyncSession, action: str, subject: str, **detail: str | int | None) -> None:
+    async def record(self, tx: AsyncConnection, action: str, subject: str, **detail: str | int | None) -> None:
         entry = audit.Entry(self.provider, self.now, self.actor, action, subject, detail=detail)
         await audit.record(tx, entry)
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.commands.editing import By, Put
 from services.ingest.model import Employee, Rejection
@@ -27,7 +27,7 @@ class Loaded:
     rejected: list[Rejection]
 
 
-async def put_employee(tx: AsyncSession, person: Employee, if_match: Precondition, by: By) -> Put:
+async def put_employee(tx: AsyncConnection, person: Employee, if_match: Precondition, by: By) -> Put:
     programs = await providers.programs(tx, by.provider, _clients_of([person]))
     reason = workforce.fault(person, programs)
     if reason is not None:
@@ -46,7 +46,7 @@ async def put_employee(tx: AsyncSession, person: Employee, if_match: Preconditio
     return Put(versions[person.id], created=kept is None, changed=True)
 
 
-async def load_employees(tx: AsyncSession, items: Sequence[tuple[int, Employee]], by: By) -> Loaded:
+async def load_employees(tx: AsyncConnection, items: Sequence[tuple[int, Employee]], by: By) -> Loaded:
     """Save whole states, each on its own: one that is refused keeps no other back."""
     programs = await providers.programs(tx, by.provider, _clients_of([person for _, person in items]))
     people: dict[EmployeeId, Employee] = {}
@@ -67,7 +67,7 @@ async def load_employees(tx: AsyncSession, items: Sequence[tuple[int, Employee]]
     return Loaded(created, len(versions) - created, len(people) - len(versions), rejected)
 
 
-async def _save(tx: AsyncSession, people: Sequence[Employee], by: By) -> dict[EmployeeId, int]:
+async def _save(tx: AsyncConnection, people: Sequence[Employee], by: By) -> dict[EmployeeId, int]:
     hashes = {person.id: hashlib.sha256(repr(person).encode()).digest() for person in people}
     versions = await employees.save(tx, by.provider, people, hashes)
     outbox.append(tx, [_changed(person, versions[person.id], by) for person in people if person.id in versions])

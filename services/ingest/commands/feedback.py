@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.commands.editing import By
 from services.ingest.model import Rating, Reason, Rejection
@@ -33,7 +33,9 @@ class Outcome:
     rejected: list[Rejection] = field(default_factory=list)
 
 
-async def submit_feedback(tx: AsyncSession, ratings: Sequence[Rating], submitter: EmployeeId | None, by: By) -> Outcome:
+async def submit_feedback(
+    tx: AsyncConnection, ratings: Sequence[Rating], submitter: EmployeeId | None, by: By
+) -> Outcome:
     """Each rating on its own. Saying again what one says already is no new revision."""
     await journal.join_intake(tx, by.provider)
     cycles = await feedback.cycles(tx, by.provider, {rating.cycle for rating in ratings})
@@ -59,7 +61,7 @@ async def submit_feedback(tx: AsyncSession, ratings: Sequence[Rating], submitter
     return outcome
 
 
-async def _write(tx: AsyncSession, valid: dict[Thread, Rating], outcome: Outcome, by: By) -> None:
+async def _write(tx: AsyncConnection, valid: dict[Thread, Rating], outcome: Outcome, by: By) -> None:
     said = await feedback.lock_threads(tx, by.provider, valid)
     new = {
         thread: (said[thread].revision + 1, rating)

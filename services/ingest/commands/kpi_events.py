@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.model import Amendment, JournalRow, Observation, Original, Reason, Rejection, Roster, Source
 from services.ingest.rules.amendments import amend
@@ -50,7 +50,7 @@ class Undone(PlumblineError):
         self.outcome = outcome
 
 
-async def record_kpi_events(tx: AsyncSession, submission: Submission) -> Outcome:
+async def record_kpi_events(tx: AsyncConnection, submission: Submission) -> Outcome:
     """Journal and announce what can be accepted, and keep the bodies that conflict."""
     await journal.join_intake(tx, submission.provider)
     outcome = await _journal(tx, submission)
@@ -58,7 +58,7 @@ async def record_kpi_events(tx: AsyncSession, submission: Submission) -> Outcome
     return outcome
 
 
-async def record_all_kpi_events(tx: AsyncSession, submission: Submission) -> Outcome:
+async def record_all_kpi_events(tx: AsyncConnection, submission: Submission) -> Outcome:
     """The same, but nothing is written once anything is rejected. Conflicting bodies are kept either way, which is why
     the refusal is an outcome: an exception would undo that too."""
     await journal.join_intake(tx, submission.provider)
@@ -74,14 +74,14 @@ async def record_all_kpi_events(tx: AsyncSession, submission: Submission) -> Out
     return outcome
 
 
-async def _conclude(tx: AsyncSession, submission: Submission, outcome: Outcome) -> None:
+async def _conclude(tx: AsyncConnection, submission: Submission, outcome: Outcome) -> None:
     if outcome.conflicts:
         stamp = (submission.now, submission.trace_id)
         await journal.keep_conflicts(tx, submission.provider, submission.source, outcome.conflicts, *stamp)
     outbox.append(tx, [_announcement(submission, row) for row in outcome.written])
 
 
-async def _journal(tx: AsyncSession, submission: Submission) -> Outcome:
+async def _journal(tx: AsyncConnection, submission: Submission) -> Outcome:
     source = await sources.source(tx, submission.source)
     if source is None:
         raise NotFound("there is no source of this id")
@@ -93,7 +93,7 @@ async def _journal(tx: AsyncSession, submission: Submission) -> Outcome:
     return outcome
 
 
-async def _observe(tx: AsyncSession, submission: Submission, source: Source, outcome: Outcome) -> None:
+async def _observe(tx: AsyncConnection, submission: Submission, source: Source, outcome: Outcome) -> None:
     roster = await _roster_of_observations(tx, submission, source)
     rows: dict[KpiEventId, tuple[Observation, JournalRow]] = {}
     claims: list[Claim] = []
@@ -108,7 +108,7 @@ async def _observe(tx: AsyncSession, submission: Submission, source: Source, out
     await _write(tx, submission, rows, claims, outcome)
 
 
-async def _amend(tx: AsyncSession, submission: Submission, source: Source, outcome: Outcome) -> None:
+async def _amend(tx: AsyncConnection, submission: Submission, source: Source, outcome: Outcome) -> None:
     """After the observations, so that an event and its correction may come in one request."""
     originals = await journal.lock_originals(
         tx, submission.provider, {found.original for found in submission.amendments}
@@ -134,7 +134,7 @@ async def _amend(tx: AsyncSession, submission: Submission, source: Source, outco
 
 
 async def _write(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     submission: Submission,
     rows: Mapping[KpiEventId, tuple[Observation | Amendment, JournalRow]],
     claims: list[Claim],
@@ -158,7 +158,7 @@ async def _write(
         outcome.rejected.append(Rejection(sent.position, sent.id.partition("/")[2], *reason))
 
 
-async def _roster_of_observations(tx: AsyncSession, submission: Submission, source: Source) -> Roster:
+async def _roster_of_observations(tx: AsyncConnection, submission: Submission, source: Source) -> Roster:
     seen, provider = submission.observations, submission.provider
     agents = {found.agent for found in seen if found.agent is not None}
     mappings = await sources.mappings(tx, provider, submission.source, agents)
@@ -170,7 +170,7 @@ async def _roster_of_observations(tx: AsyncSession, submission: Submission, sour
 
 
 async def _roster_of_originals(
-    tx: AsyncSession, submission: Submission, source: Source, originals: Mapping[KpiEventId, Original]
+    tx: AsyncConnection, submission: Submission, source: Source, originals: Mapping[KpiEventId, Original]
 ) -> Roster:
     workplaces = await employees.workplaces(tx, submission.provider, {found.employee for found in originals.values()})
     aggregations = await metrics.aggregations(tx, submission.provider, {found.metric for found in originals.values()})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.commands.editing import CREATED, By, Put, decide
 from services.ingest.model import Client, Metric, Provider
@@ -13,7 +13,7 @@ from shared.messaging import outbox
 from shared.web import Precondition
 
 
-async def add_provider(tx: AsyncSession, provider: Provider, by: By) -> tuple[Provider, bool]:
+async def add_provider(tx: AsyncConnection, provider: Provider, by: By) -> tuple[Provider, bool]:
     """The provider and whether it is new."""
     kept = await providers.add_or_read_provider(tx, provider)
     if kept is None:
@@ -24,7 +24,7 @@ async def add_provider(tx: AsyncSession, provider: Provider, by: By) -> tuple[Pr
     return kept, False
 
 
-async def put_client(tx: AsyncSession, client: Client, if_match: Precondition, by: By) -> Put:
+async def put_client(tx: AsyncConnection, client: Client, if_match: Precondition, by: By) -> Put:
     if not await providers.provider_exists(tx, by.provider):
         raise Conflict("an operator has to create the provider first", code="unknown-provider")
     kept = await providers.add_or_lock_client(tx, by.provider, client)
@@ -41,7 +41,7 @@ async def put_client(tx: AsyncSession, client: Client, if_match: Precondition, b
     return put
 
 
-async def put_metric(tx: AsyncSession, metric: Metric, if_match: Precondition, by: By) -> Put:
+async def put_metric(tx: AsyncConnection, metric: Metric, if_match: Precondition, by: By) -> Put:
     kept = await metrics.add_or_lock(tx, by.provider, metric)
     put = CREATED if kept is None else decide(kept, metric, if_match)
     if kept is not None and put.changed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.commands.editing import CREATED, By, Put, decide
 from services.ingest.model import AgentMapping, Rejection, Scope, Source
@@ -23,7 +23,7 @@ LIVE_KEYS = 2
 LONGEST_LIFE = timedelta(days=731)
 
 
-async def put_source(tx: AsyncSession, source: Source, if_match: Precondition, by: By) -> Put:
+async def put_source(tx: AsyncConnection, source: Source, if_match: Precondition, by: By) -> Put:
     programs = await providers.programs(tx, by.provider, {source.client})
     if source.client not in programs:
         problem = FieldProblem("/client", "unknown-client", "no client of this id")
@@ -42,7 +42,7 @@ async def put_source(tx: AsyncSession, source: Source, if_match: Precondition, b
 
 
 async def issue_key(
-    tx: AsyncSession, source: SourceId, scopes: Sequence[Scope], expires_at: datetime, by: By
+    tx: AsyncConnection, source: SourceId, scopes: Sequence[Scope], expires_at: datetime, by: By
 ) -> tuple[str, KeyRow]:
     """The key as text, which is never stored, and what is."""
     if await sources.source(tx, source, lock=True) is None:
@@ -63,14 +63,14 @@ async def issue_key(
     return text, row
 
 
-async def revoke_key(tx: AsyncSession, source: SourceId, key_id: str, by: By) -> None:
+async def revoke_key(tx: AsyncConnection, source: SourceId, key_id: str, by: By) -> None:
     if not await sources.revoke_key(tx, source, key_id, by.now):
         raise NotFound("the source has no key of this id")
     await by.record(tx, "source-key.revoked", f"source/{source}", key=key_id)
 
 
 async def map_agents(
-    tx: AsyncSession, source: SourceId, items: Sequence[tuple[int, AgentMapping]], by: By
+    tx: AsyncConnection, source: SourceId, items: Sequence[tuple[int, AgentMapping]], by: By
 ) -> tuple[int, int, list[Rejection]]:
     """How many mappings were saved, how many stood so already, and which were refused."""
     # The source's row is locked: overlaps are judged on what two loads at once would both believe to be everything.

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Row, select, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.model import Absence, Assignment, Employee, Kept, Workplace
 from services.ingest.tables import absences, assignments, employees
@@ -45,14 +45,14 @@ _EXCUSE = text("""
 """)
 
 
-async def lock(tx: AsyncSession, provider: ProviderId, employee: EmployeeId) -> int | None:
+async def lock(tx: AsyncConnection, provider: ProviderId, employee: EmployeeId) -> int | None:
     """The person's version, which nobody else changes until the transaction ends."""
     version: int | None = await tx.scalar(_LOCK, {"provider": provider, "employee": employee})
     return version
 
 
 async def save(
-    tx: AsyncSession, provider: ProviderId, people: Sequence[Employee], hashes: Mapping[EmployeeId, bytes]
+    tx: AsyncConnection, provider: ProviderId, people: Sequence[Employee], hashes: Mapping[EmployeeId, bytes]
 ) -> dict[EmployeeId, int]:
     """Save whole states; the new version of everybody who changed, locked until the transaction ends."""
     ordered = sorted(people, key=lambda person: person.id)
@@ -73,7 +73,7 @@ async def save(
     return versions
 
 
-async def _save_days(tx: AsyncSession, provider: ProviderId, people: Sequence[Employee]) -> None:
+async def _save_days(tx: AsyncConnection, provider: ProviderId, people: Sequence[Employee]) -> None:
     everybody = {"provider": provider, "ids": [person.id for person in people]}
     await tx.execute(_CLEAR_ASSIGNMENTS, everybody)
     await tx.execute(_CLEAR_ABSENCES, everybody)
@@ -105,7 +105,7 @@ async def _save_days(tx: AsyncSession, provider: ProviderId, people: Sequence[Em
 _KNOWN = text("SELECT employee_id FROM employees WHERE provider_id = :provider AND employee_id = ANY(:ids)")
 
 
-async def known(tx: AsyncSession, provider: ProviderId, wanted: Collection[EmployeeId]) -> set[EmployeeId]:
+async def known(tx: AsyncConnection, provider: ProviderId, wanted: Collection[EmployeeId]) -> set[EmployeeId]:
     return {EmployeeId(found) for found in await tx.scalars(_KNOWN, {"provider": provider, "ids": list(wanted)})}
 
 
@@ -115,7 +115,7 @@ def _assignment(row: Row[tuple[object, ...]]) -> Assignment:
 
 
 async def assignments_of(
-    tx: AsyncSession, provider: ProviderId, people: Collection[EmployeeId]
+    tx: AsyncConnection, provider: ProviderId, people: Collection[EmployeeId]
 ) -> dict[EmployeeId, list[Assignment]]:
     """In order of date; everybody of `people` who is known, even without any."""
     found: dict[EmployeeId, list[Assignment]] = {employee: [] for employee in await known(tx, provider, people)}
@@ -125,17 +125,17 @@ async def assignments_of(
     return found
 
 
-async def one(tx: AsyncSession, employee: EmployeeId) -> Kept[Employee] | None:
+async def one(tx: AsyncConnection, employee: EmployeeId) -> Kept[Employee] | None:
     rows = (await tx.execute(select(employees).where(employees.c.employee_id == employee))).all()
     return (await _whole(tx, rows))[0] if rows else None
 
 
-async def page(tx: AsyncSession, after: tuple[object, ...] | None, fetch: int) -> list[Kept[Employee]]:
+async def page(tx: AsyncConnection, after: tuple[object, ...] | None, fetch: int) -> list[Kept[Employee]]:
     rows = (await tx.execute(keyset(select(employees), (employees.c.employee_id,), after, fetch))).all()
     return await _whole(tx, rows)
 
 
-async def _whole(tx: AsyncSession, rows: Sequence[Row[tuple[object, ...]]]) -> list[Kept[Employee]]:
+async def _whole(tx: AsyncConnection, rows: Sequence[Row[tuple[object, ...]]]) -> list[Kept[Employee]]:
     ids = [row.employee_id for row in rows]
     assigned: dict[str, list[Assignment]] = defaultdict(list)
     absent: dict[str, list[Absence]] = defaultdict(list)
@@ -169,7 +169,7 @@ _WORKPLACES = text("""
 
 
 async def workplaces(
-    tx: AsyncSession, provider: ProviderId, people: Collection[EmployeeId]
+    tx: AsyncConnection, provider: ProviderId, people: Collection[EmployeeId]
 ) -> dict[EmployeeId, list[Workplace]]:
     """In order of date."""
     found: dict[EmployeeId, list[Workplace]] = defaultdict(list)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import select, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.model import Cycle, Rating
 from services.ingest.tables import feedback
@@ -32,12 +32,12 @@ _SAVE_CYCLES = text("""
 """)
 
 
-async def cycles(tx: AsyncSession, provider: ProviderId, ids: Collection[CycleId]) -> dict[CycleId, Cycle]:
+async def cycles(tx: AsyncConnection, provider: ProviderId, ids: Collection[CycleId]) -> dict[CycleId, Cycle]:
     rows = await tx.execute(_CYCLES, {"provider": provider, "ids": sorted(ids)})
     return {CycleId(row.cycle_id): Cycle(*row) for row in rows}
 
 
-async def save_cycles(tx: AsyncSession, provider: ProviderId, saved: Collection[Cycle]) -> None:
+async def save_cycles(tx: AsyncConnection, provider: ProviderId, saved: Collection[Cycle]) -> None:
     ordered = sorted(saved, key=lambda cycle: cycle.id)
     values = {
         "provider": provider,
@@ -103,7 +103,7 @@ def _keys(provider: ProviderId, threads: Collection[Thread]) -> dict[str, str | 
     }
 
 
-async def lock_threads(tx: AsyncSession, provider: ProviderId, threads: Collection[Thread]) -> dict[Thread, Said]:
+async def lock_threads(tx: AsyncConnection, provider: ProviderId, threads: Collection[Thread]) -> dict[Thread, Said]:
     """What was said last in each thread; nobody else adds to them until the transaction ends."""
     keys = _keys(provider, threads)
     await tx.execute(_OPEN_THREADS, keys)
@@ -134,7 +134,7 @@ _ADD = text("""
 
 
 async def add(
-    tx: AsyncSession, provider: ProviderId, said: Mapping[Thread, tuple[int, Rating]], by: str, now: datetime
+    tx: AsyncConnection, provider: ProviderId, said: Mapping[Thread, tuple[int, Rating]], by: str, now: datetime
 ) -> dict[Thread, FeedbackId]:
     """Write one new revision per thread, all of them locked before."""
     ordered = [said[thread] for thread in sorted(said)]
@@ -173,7 +173,7 @@ class FeedbackRow(NamedTuple):
     submitted_by: str
 
 
-async def page(tx: AsyncSession, wanted: Filter, after: tuple[object, ...] | None, fetch: int) -> list[FeedbackRow]:
+async def page(tx: AsyncConnection, wanted: Filter, after: tuple[object, ...] | None, fetch: int) -> list[FeedbackRow]:
     chosen = select(*(column for column in feedback.c if column.name != "provider_id"))
     if wanted.cycle is not None:
         chosen = chosen.where(feedback.c.cycle_id == wanted.cycle)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Literal, NamedTuple
 
 from sqlalchemy import select, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.model import JournalRow, Original
 from services.ingest.tables import conflicts
@@ -23,12 +23,12 @@ _JOIN_INTAKE = text("SELECT pg_advisory_xact_lock_shared(hashtextextended('intak
 _CLOSE_INTAKE = text("SELECT pg_advisory_xact_lock(hashtextextended('intake of ' || :provider, 0))")
 
 
-async def join_intake(tx: AsyncSession, provider: ProviderId) -> None:
+async def join_intake(tx: AsyncConnection, provider: ProviderId) -> None:
     """Take part in the provider's intake until the transaction ends; before anything is read that a seal changes."""
     await tx.execute(_JOIN_INTAKE, {"provider": provider})
 
 
-async def close_intake(tx: AsyncSession, provider: ProviderId) -> None:
+async def close_intake(tx: AsyncConnection, provider: ProviderId) -> None:
     """Wait for everybody who takes part in the intake, and keep others waiting until the transaction ends."""
     await tx.execute(_CLOSE_INTAKE, {"provider": provider})
 
@@ -64,7 +64,7 @@ _DIGESTS = text("""
 
 
 async def append(
-    tx: AsyncSession, provider: ProviderId, rows: Collection[JournalRow], now: datetime, trace_id: str | None
+    tx: AsyncConnection, provider: ProviderId, rows: Collection[JournalRow], now: datetime, trace_id: str | None
 ) -> set[KpiEventId]:
     """Write the rows whose id is free; which ids were not."""
     if not rows:
@@ -90,7 +90,7 @@ async def append(
     return set(taken.all())
 
 
-async def digests(tx: AsyncSession, provider: ProviderId, ids: Collection[KpiEventId]) -> dict[KpiEventId, bytes]:
+async def digests(tx: AsyncConnection, provider: ProviderId, ids: Collection[KpiEventId]) -> dict[KpiEventId, bytes]:
     """Of those ids that are taken."""
     if not ids:
         return {}
@@ -114,7 +114,7 @@ _ORIGINALS = text("""
 
 
 async def lock_originals(
-    tx: AsyncSession, provider: ProviderId, ids: Collection[KpiEventId]
+    tx: AsyncConnection, provider: ProviderId, ids: Collection[KpiEventId]
 ) -> dict[KpiEventId, Original]:
     """The named events as they are; nobody else amends them until the transaction ends."""
     values = {"provider": provider, "ids": sorted(ids)}
@@ -142,7 +142,7 @@ _KEEP = text("""
 
 
 async def keep_conflicts(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     provider: ProviderId,
     source: SourceId,
     refused: Sequence[Refused],
@@ -175,7 +175,7 @@ class ConflictRow(NamedTuple):
 
 
 async def conflicts_page(
-    tx: AsyncSession, source: SourceId | None, after: tuple[object, ...] | None, fetch: int
+    tx: AsyncConnection, source: SourceId | None, after: tuple[object, ...] | None, fetch: int
 ) -> list[ConflictRow]:
     columns = [column for column in conflicts.c if column.name != "provider_id"]
     chosen = select(*columns)
@@ -213,7 +213,7 @@ _STORY = text("""
 """)
 
 
-async def story(tx: AsyncSession, provider: ProviderId, event: KpiEventId) -> list[StoryRow]:
+async def story(tx: AsyncConnection, provider: ProviderId, event: KpiEventId) -> list[StoryRow]:
     """The original behind any id of its story, then its revisions in their order; nothing for an unknown id."""
     return [StoryRow(*row) for row in await tx.execute(_STORY, {"provider": provider, "event": event})]
 
@@ -226,7 +226,7 @@ _WAITING = text("""
 
 
 async def waiting(
-    tx: AsyncSession, provider: ProviderId, employee: EmployeeId, ids: Collection[KpiEventId]
+    tx: AsyncConnection, provider: ProviderId, employee: EmployeeId, ids: Collection[KpiEventId]
 ) -> set[KpiEventId]:
     """Which of one person's events have not left for Kafka."""
     values = {"provider": provider, "topic": KPI_EVENTS.name, "key": f"{provider}:{employee}", "ids": list(ids)}

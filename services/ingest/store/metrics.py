@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from sqlalchemy import Row, select, text, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.model import Kept, Metric
 from services.ingest.tables import metrics
@@ -22,7 +22,7 @@ def _columns(metric: Metric) -> dict[str, object]:
     return {column.name: getattr(metric, column.name) for column in _DESCRIBED}
 
 
-async def add_or_lock(tx: AsyncSession, provider: ProviderId, metric: Metric) -> Kept[Metric] | None:
+async def add_or_lock(tx: AsyncConnection, provider: ProviderId, metric: Metric) -> Kept[Metric] | None:
     """The metric as it is, locked until the transaction ends, or `None` when it was added."""
     values = {"provider_id": provider, "metric": metric.key, **_columns(metric)}
     added = insert(metrics).values(values).on_conflict_do_nothing().returning(metrics.c.metric)
@@ -32,17 +32,17 @@ async def add_or_lock(tx: AsyncSession, provider: ProviderId, metric: Metric) ->
     return _metric((await tx.execute(mine.with_for_update())).one())
 
 
-async def change(tx: AsyncSession, provider: ProviderId, metric: Metric, version: int) -> None:
+async def change(tx: AsyncConnection, provider: ProviderId, metric: Metric, version: int) -> None:
     mine = (metrics.c.provider_id == provider) & (metrics.c.metric == metric.key)
     await tx.execute(update(metrics).where(mine).values(_columns(metric) | {"version": version}))
 
 
-async def one(tx: AsyncSession, key: MetricKey) -> Kept[Metric] | None:
+async def one(tx: AsyncConnection, key: MetricKey) -> Kept[Metric] | None:
     row = (await tx.execute(select(metrics).where(metrics.c.metric == key))).one_or_none()
     return None if row is None else _metric(row)
 
 
-async def page(tx: AsyncSession, after: tuple[object, ...] | None, fetch: int) -> list[Kept[Metric]]:
+async def page(tx: AsyncConnection, after: tuple[object, ...] | None, fetch: int) -> list[Kept[Metric]]:
     return [_metric(row) for row in await tx.execute(keyset(select(metrics), (metrics.c.metric,), after, fetch))]
 
 
@@ -52,6 +52,6 @@ _AGGREGATIONS = text("""
 """)
 
 
-async def aggregations(tx: AsyncSession, provider: ProviderId, keys: Collection[MetricKey]) -> dict[MetricKey, str]:
+async def aggregations(tx: AsyncConnection, provider: ProviderId, keys: Collection[MetricKey]) -> dict[MetricKey, str]:
     rows = await tx.execute(_AGGREGATIONS, {"provider": provider, "metrics": list(keys)})
     return {MetricKey(row.metric): row.aggregation for row in rows}

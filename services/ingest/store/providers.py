@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy import Row, select, text, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.model import Client, Kept, Provider
 from services.ingest.tables import clients, providers
@@ -14,7 +14,7 @@ from shared.contracts.ids import ClientId, LineOfBusiness, ProviderId
 from shared.web import keyset
 
 
-async def add_or_read_provider(tx: AsyncSession, provider: Provider) -> Provider | None:
+async def add_or_read_provider(tx: AsyncConnection, provider: Provider) -> Provider | None:
     """The provider that has this id already, or `None` when it was added."""
     values = {"provider_id": provider.id, "name": provider.name, "created_at": provider.created_at}
     added = insert(providers).values(values).on_conflict_do_nothing().returning(providers.c.provider_id)
@@ -24,13 +24,13 @@ async def add_or_read_provider(tx: AsyncSession, provider: Provider) -> Provider
     return Provider(row.provider_id, row.name, row.created_at)
 
 
-async def providers_page(tx: AsyncSession, after: tuple[object, ...] | None, fetch: int) -> list[Provider]:
+async def providers_page(tx: AsyncConnection, after: tuple[object, ...] | None, fetch: int) -> list[Provider]:
     """Those that the transaction may see: its own provider, or all of them for the platform."""
     rows = await tx.execute(keyset(select(providers), (providers.c.provider_id,), after, fetch))
     return [Provider(row.provider_id, row.name, row.created_at) for row in rows]
 
 
-async def provider_exists(tx: AsyncSession, provider: ProviderId) -> bool:
+async def provider_exists(tx: AsyncConnection, provider: ProviderId) -> bool:
     return await tx.scalar(select(providers.c.name).where(providers.c.provider_id == provider)) is not None
 
 
@@ -38,7 +38,7 @@ def _client(row: Row[tuple[object, ...]]) -> Kept[Client]:
     return Kept(Client(ClientId(row.client_id), row.name, tuple(row.lines_of_business)), row.version)
 
 
-async def add_or_lock_client(tx: AsyncSession, provider: ProviderId, client: Client) -> Kept[Client] | None:
+async def add_or_lock_client(tx: AsyncConnection, provider: ProviderId, client: Client) -> Kept[Client] | None:
     """The client as it is, locked until the transaction ends, or `None` when it was added."""
     values = {
         "provider_id": provider,
@@ -53,7 +53,7 @@ async def add_or_lock_client(tx: AsyncSession, provider: ProviderId, client: Cli
     return _client((await tx.execute(mine.with_for_update())).one())
 
 
-async def change_client(tx: AsyncSession, provider: ProviderId, client: Client, version: int) -> None:
+async def change_client(tx: AsyncConnection, provider: ProviderId, client: Client, version: int) -> None:
     mine = (clients.c.provider_id == provider) & (clients.c.client_id == client.id)
     values = {"name": client.name, "lines_of_business": list(client.lines_of_business), "version": version}
     await tx.execute(update(clients).where(mine).values(values))
@@ -70,7 +70,7 @@ _IN_USE = text("""
 
 
 async def lines_in_use(
-    tx: AsyncSession, provider: ProviderId, client: ClientId, lines: Collection[LineOfBusiness]
+    tx: AsyncConnection, provider: ProviderId, client: ClientId, lines: Collection[LineOfBusiness]
 ) -> list[str]:
     """Which of `lines` an assignment or a source still names; at most ten."""
     values = {"provider": provider, "client": client, "lines": sorted(lines)}
@@ -78,7 +78,7 @@ async def lines_in_use(
 
 
 async def programs(
-    tx: AsyncSession, provider: ProviderId, wanted: Collection[ClientId]
+    tx: AsyncConnection, provider: ProviderId, wanted: Collection[ClientId]
 ) -> dict[ClientId, frozenset[LineOfBusiness]]:
     """The lines of business of those clients that exist, which keep them until the transaction ends."""
     chosen = select(clients.c.client_id, clients.c.lines_of_business).where(
@@ -88,10 +88,10 @@ async def programs(
     return {ClientId(row.client_id): frozenset(row.lines_of_business) for row in rows}
 
 
-async def client(tx: AsyncSession, client_id: ClientId) -> Kept[Client] | None:
+async def client(tx: AsyncConnection, client_id: ClientId) -> Kept[Client] | None:
     row = (await tx.execute(select(clients).where(clients.c.client_id == client_id))).one_or_none()
     return None if row is None else _client(row)
 
 
-async def clients_page(tx: AsyncSession, after: tuple[object, ...] | None, fetch: int) -> Sequence[Kept[Client]]:
+async def clients_page(tx: AsyncConnection, after: tuple[object, ...] | None, fetch: int) -> Sequence[Kept[Client]]:
     return [_client(row) for row in await tx.execute(keyset(select(clients), (clients.c.client_id,), after, fetch))]

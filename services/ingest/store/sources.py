@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Row, select, text, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.model import AgentMapping, Kept, Scope, Source
 from services.ingest.tables import key_lookup, source_agents, source_keys, sources
@@ -27,7 +27,7 @@ def _columns(source: Source) -> dict[str, str | list[str]]:
     return {"name": source.name, "client_id": source.client, "lines_of_business": list(source.lines_of_business)}
 
 
-async def add_or_lock_source(tx: AsyncSession, provider: ProviderId, source: Source) -> Kept[Source] | None:
+async def add_or_lock_source(tx: AsyncConnection, provider: ProviderId, source: Source) -> Kept[Source] | None:
     """The source as it is, locked until the transaction ends, or `None` when it was added."""
     values = {"provider_id": provider, "source_id": source.id, **_columns(source)}
     added = insert(sources).values(values).on_conflict_do_nothing().returning(sources.c.source_id)
@@ -37,19 +37,19 @@ async def add_or_lock_source(tx: AsyncSession, provider: ProviderId, source: Sou
     return _source((await tx.execute(mine.with_for_update())).one())
 
 
-async def change_source(tx: AsyncSession, provider: ProviderId, source: Source, version: int) -> None:
+async def change_source(tx: AsyncConnection, provider: ProviderId, source: Source, version: int) -> None:
     mine = (sources.c.provider_id == provider) & (sources.c.source_id == source.id)
     await tx.execute(update(sources).where(mine).values(_columns(source) | {"version": version}))
 
 
-async def source(tx: AsyncSession, source_id: SourceId, *, lock: bool = False) -> Kept[Source] | None:
+async def source(tx: AsyncConnection, source_id: SourceId, *, lock: bool = False) -> Kept[Source] | None:
     mine = select(sources).where(sources.c.source_id == source_id)
     row = (await tx.execute(mine.with_for_update() if lock else mine)).one_or_none()
     return None if row is None else _source(row)
 
 
 async def sources_page(
-    tx: AsyncSession, client: ClientId | None, after: tuple[object, ...] | None, fetch: int
+    tx: AsyncConnection, client: ClientId | None, after: tuple[object, ...] | None, fetch: int
 ) -> list[Kept[Source]]:
     chosen = select(sources)
     if client is not None:
@@ -73,7 +73,7 @@ def _key(row: Row[tuple[object, ...]]) -> KeyRow:
     return KeyRow(row.key_id, SourceId(row.source_id), bytes(row.digest), scopes, *times)
 
 
-async def find_key(tx: AsyncSession, key_id: str) -> tuple[ProviderId, KeyRow] | None:
+async def find_key(tx: AsyncConnection, key_id: str) -> tuple[ProviderId, KeyRow] | None:
     """A key and whose it is, in a transaction that has no provider yet and has that one afterwards."""
     provider = await tx.scalar(select(key_lookup.c.provider_id).where(key_lookup.c.key_id == key_id))
     if provider is None:
@@ -83,7 +83,7 @@ async def find_key(tx: AsyncSession, key_id: str) -> tuple[ProviderId, KeyRow] |
     return None if row is None else (ProviderId(provider), _key(row))
 
 
-async def add_key(tx: AsyncSession, provider: ProviderId, row: KeyRow, by: str) -> None:
+async def add_key(tx: AsyncConnection, provider: ProviderId, row: KeyRow, by: str) -> None:
     await tx.execute(insert(key_lookup).values(key_id=row.id, provider_id=provider))
     values = {
         "provider_id": provider,
@@ -98,14 +98,14 @@ async def add_key(tx: AsyncSession, provider: ProviderId, row: KeyRow, by: str) 
     await tx.execute(insert(source_keys).values(values))
 
 
-async def keys_of(tx: AsyncSession, source_id: SourceId) -> list[KeyRow]:
+async def keys_of(tx: AsyncConnection, source_id: SourceId) -> list[KeyRow]:
     """Newest last. Few: two at a time, and those that were."""
     chosen = select(source_keys).where(source_keys.c.source_id == source_id)
     return [_key(row) for row in await tx.execute(chosen.order_by(source_keys.c.created_at, source_keys.c.key_id))]
 
 
 async def keys_page(
-    tx: AsyncSession, source_id: SourceId, after: tuple[object, ...] | None, fetch: int
+    tx: AsyncConnection, source_id: SourceId, after: tuple[object, ...] | None, fetch: int
 ) -> list[KeyRow]:
     chosen = select(source_keys).where(source_keys.c.source_id == source_id)
     return [
@@ -114,7 +114,7 @@ async def keys_page(
     ]
 
 
-async def revoke_key(tx: AsyncSession, source_id: SourceId, key_id: str, now: datetime) -> bool:
+async def revoke_key(tx: AsyncConnection, source_id: SourceId, key_id: str, now: datetime) -> bool:
     """Whether there was such a key; one that was revoked before keeps its time."""
     mine = (source_keys.c.source_id == source_id) & (source_keys.c.key_id == key_id)
     if (await tx.execute(select(source_keys.c.key_id).where(mine))).one_or_none() is None:
@@ -135,7 +135,7 @@ _AGENTS = text("""
 
 
 async def mappings(
-    tx: AsyncSession, provider: ProviderId, source_id: SourceId, agents: Collection[str]
+    tx: AsyncConnection, provider: ProviderId, source_id: SourceId, agents: Collection[str]
 ) -> dict[str, list[AgentMapping]]:
     """By agent id, in order of date."""
     found: dict[str, list[AgentMapping]] = defaultdict(list)
@@ -157,7 +157,7 @@ _SAVE_AGENTS = text("""
 
 
 async def save_mappings(
-    tx: AsyncSession, provider: ProviderId, source_id: SourceId, saved: Sequence[AgentMapping]
+    tx: AsyncConnection, provider: ProviderId, source_id: SourceId, saved: Sequence[AgentMapping]
 ) -> None:
     values = {
         "provider": provider,
@@ -171,7 +171,7 @@ async def save_mappings(
 
 
 async def mappings_page(
-    tx: AsyncSession, source_id: SourceId, after: tuple[object, ...] | None, fetch: int
+    tx: AsyncConnection, source_id: SourceId, after: tuple[object, ...] | None, fetch: int
 ) -> list[AgentMapping]:
     chosen = select(source_agents).where(source_agents.c.source_id == source_id)
     order = (source_agents.c.agent, source_agents.c.valid_from)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notifications.model import Contact, Kind
 from services.notifications.store import contacts
@@ -24,7 +24,7 @@ class Loaded:
 
 
 async def put(
-    tx: AsyncSession, provider: ProviderId, contact: Contact, if_match: Precondition, *, by: str, now: datetime
+    tx: AsyncConnection, provider: ProviderId, contact: Contact, if_match: Precondition, *, by: str, now: datetime
 ) -> Contact:
     """Create, or change what the caller has read; the same again is no change."""
     current = await contacts.find(tx, contact.employee, lock=True)
@@ -42,7 +42,9 @@ async def put(
     return saved[0]
 
 
-async def load(tx: AsyncSession, provider: ProviderId, given: Sequence[Contact], *, by: str, now: datetime) -> Loaded:
+async def load(
+    tx: AsyncConnection, provider: ProviderId, given: Sequence[Contact], *, by: str, now: datetime
+) -> Loaded:
     """Create or replace many at once, whatever versions there are."""
     saved = await contacts.save(tx, provider, sorted(given, key=lambda contact: contact.employee), now)
     created = sum(contact.version == 1 for contact in saved)
@@ -54,7 +56,7 @@ async def load(tx: AsyncSession, provider: ProviderId, given: Sequence[Contact],
 
 
 async def delete(
-    tx: AsyncSession, provider: ProviderId, employee: EmployeeId, if_match: Precondition, *, by: str, now: datetime
+    tx: AsyncConnection, provider: ProviderId, employee: EmployeeId, if_match: Precondition, *, by: str, now: datetime
 ) -> None:
     current = await contacts.find(tx, employee, lock=True)
     if current is None:
@@ -65,7 +67,7 @@ async def delete(
 
 
 async def put_preferences(
-    tx: AsyncSession, provider: ProviderId, employee: EmployeeId, off: frozenset[Kind], if_match: Precondition
+    tx: AsyncConnection, provider: ProviderId, employee: EmployeeId, off: frozenset[Kind], if_match: Precondition
 ) -> int:
     """State which kinds come without mail; the new version."""
     _, version = await contacts.email_off(tx, employee, lock=True)
@@ -77,5 +79,7 @@ async def put_preferences(
     return saved
 
 
-async def _record(tx: AsyncSession, provider: ProviderId, by: str, action: str, employee: str, now: datetime) -> None:
+async def _record(
+    tx: AsyncConnection, provider: ProviderId, by: str, action: str, employee: str, now: datetime
+) -> None:
     await audit.record(tx, audit.Entry(provider, now, by, action, f"contact/{employee}"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notifications.model import (
     Channel,
@@ -42,7 +42,7 @@ class Round(Generic[T]):
     causes: tuple[str, ...]
 
 
-async def claim_mail(tx: AsyncSession, now: datetime, limit: int) -> Round[Letter]:
+async def claim_mail(tx: AsyncConnection, now: datetime, limit: int) -> Round[Letter]:
     leased = await queue.lease(tx, Channel.EMAIL, now, now + LEASE, limit)
     letters: list[Letter] = []
     for provider, ids in _by_provider(leased).items():
@@ -53,7 +53,7 @@ async def claim_mail(tx: AsyncSession, now: datetime, limit: int) -> Round[Lette
     return Round(letters, len(leased), _causes(leased))
 
 
-async def claim_webhooks(tx: AsyncSession, now: datetime, limit: int) -> Round[Message]:
+async def claim_webhooks(tx: AsyncConnection, now: datetime, limit: int) -> Round[Message]:
     leased = await queue.lease(tx, Channel.WEBHOOK, now, now + LEASE, limit)
     messages: list[Message] = []
     for provider, ids in _by_provider(leased).items():
@@ -67,7 +67,7 @@ async def claim_webhooks(tx: AsyncSession, now: datetime, limit: int) -> Round[M
     return Round(messages, len(leased), _causes(leased))
 
 
-async def record(tx: AsyncSession, channel: Channel, outcomes: Sequence[Outcome], now: datetime) -> None:
+async def record(tx: AsyncConnection, channel: Channel, outcomes: Sequence[Outcome], now: datetime) -> None:
     """Settle each attempt; pause endpoints that are silent, and switch off those that say they are gone."""
     by_provider: dict[ProviderId, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
@@ -78,7 +78,9 @@ async def record(tx: AsyncSession, channel: Channel, outcomes: Sequence[Outcome]
         await _judge_endpoints(tx, provider, by_provider[provider], now)
 
 
-async def retry(tx: AsyncSession, provider: ProviderId, delivery: DeliveryId, *, by: str, now: datetime) -> DeliveryRow:
+async def retry(
+    tx: AsyncConnection, provider: ProviderId, delivery: DeliveryId, *, by: str, now: datetime
+) -> DeliveryRow:
     """Have a delivery that failed tried at once, with all its attempts before it again."""
     row = await deliveries.lock(tx, provider, delivery)
     if row is None:
@@ -97,7 +99,7 @@ async def retry(tx: AsyncSession, provider: ProviderId, delivery: DeliveryId, *,
 
 
 async def _leave_out(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     channel: Channel,
     provider: ProviderId,
     ids: Sequence[DeliveryId],
@@ -112,7 +114,7 @@ async def _leave_out(
 
 
 async def _record(
-    tx: AsyncSession, channel: Channel, provider: ProviderId, outcomes: Sequence[Outcome], now: datetime
+    tx: AsyncConnection, channel: Channel, provider: ProviderId, outcomes: Sequence[Outcome], now: datetime
 ) -> None:
     if not outcomes:
         return
@@ -128,13 +130,15 @@ async def _record(
 
 
 async def _requeue(
-    tx: AsyncSession, channel: Channel, provider: ProviderId, dues: Mapping[DeliveryId, datetime | None]
+    tx: AsyncConnection, channel: Channel, provider: ProviderId, dues: Mapping[DeliveryId, datetime | None]
 ) -> None:
     await queue.drop(tx, channel, provider, [delivery for delivery, due in dues.items() if due is None])
     await queue.move(tx, channel, provider, {delivery: due for delivery, due in dues.items() if due is not None})
 
 
-async def _judge_endpoints(tx: AsyncSession, provider: ProviderId, outcomes: Sequence[Outcome], now: datetime) -> None:
+async def _judge_endpoints(
+    tx: AsyncConnection, provider: ProviderId, outcomes: Sequence[Outcome], now: datetime
+) -> None:
     heard: dict[EndpointId, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
         if outcome.endpoint is not None and outcome.verdict is not Verdict.NOT_TRIED:
@@ -151,7 +155,7 @@ async def _judge_endpoints(tx: AsyncSession, provider: ProviderId, outcomes: Seq
         await _disable(tx, provider, gone, now)
 
 
-async def _disable(tx: AsyncSession, provider: ProviderId, gone: set[EndpointId], now: datetime) -> None:
+async def _disable(tx: AsyncConnection, provider: ProviderId, gone: set[EndpointId], now: datetime) -> None:
     for endpoint in sorted(await endpoints.disable(tx, provider, gone, "gone")):
         await audit.record(
             tx,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notifications.model import Endpoint, EndpointId, Kind
 from services.notifications.rules.webhooks import OVERLAP
@@ -34,7 +34,7 @@ class NewEndpoint:
     secret: bytes = field(repr=False)
 
 
-async def create(tx: AsyncSession, provider: ProviderId, new: NewEndpoint, *, by: str, now: datetime) -> Endpoint:
+async def create(tx: AsyncConnection, provider: ProviderId, new: NewEndpoint, *, by: str, now: datetime) -> Endpoint:
     made = await endpoints.insert(
         tx, provider, url=new.url, kinds=new.kinds, description=new.description, secret=new.secret, now=now
     )
@@ -43,7 +43,7 @@ async def create(tx: AsyncSession, provider: ProviderId, new: NewEndpoint, *, by
 
 
 async def change(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     provider: ProviderId,
     endpoint: EndpointId,
     given: Change,
@@ -74,7 +74,7 @@ async def change(
 
 
 async def rotate(
-    tx: AsyncSession, provider: ProviderId, endpoint: EndpointId, secret: bytes, *, by: str, now: datetime
+    tx: AsyncConnection, provider: ProviderId, endpoint: EndpointId, secret: bytes, *, by: str, now: datetime
 ) -> tuple[Endpoint, datetime]:
     """Sign with `secret`; until the returned time messages carry the signature of the one before it as well."""
     await _locked(tx, provider, endpoint)
@@ -85,7 +85,7 @@ async def rotate(
 
 
 async def delete(
-    tx: AsyncSession, provider: ProviderId, endpoint: EndpointId, if_match: Precondition, *, by: str, now: datetime
+    tx: AsyncConnection, provider: ProviderId, endpoint: EndpointId, if_match: Precondition, *, by: str, now: datetime
 ) -> None:
     current = await _locked(tx, provider, endpoint)
     if_match.check(current.version)
@@ -93,7 +93,7 @@ async def delete(
     await _record(tx, provider, by, "deleted", endpoint, now)
 
 
-async def _locked(tx: AsyncSession, provider: ProviderId, endpoint: EndpointId) -> Endpoint:
+async def _locked(tx: AsyncConnection, provider: ProviderId, endpoint: EndpointId) -> Endpoint:
     found = await endpoints.find(tx, provider, endpoint, lock=True)
     if found is None:
         raise NotFound("there is no such webhook endpoint")
@@ -101,7 +101,7 @@ async def _locked(tx: AsyncSession, provider: ProviderId, endpoint: EndpointId) 
 
 
 async def _record(
-    tx: AsyncSession, provider: ProviderId, by: str, action: str, endpoint: EndpointId, now: datetime
+    tx: AsyncConnection, provider: ProviderId, by: str, action: str, endpoint: EndpointId, now: datetime
 ) -> None:
     entry = audit.Entry(provider, now, by, f"webhook-endpoint.{action}", f"webhook-endpoint/{endpoint}")
     await audit.record(tx, entry)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notifications.model import Channel, NewNotice, RoleRequest
 from services.notifications.store import deliveries, notices, people
@@ -18,7 +18,7 @@ REQUEST_WAITS = timedelta(days=14)
 """How long a request to a unit reaches people whose record comes after it: as long as topics keep records."""
 
 
-async def give(tx: AsyncSession, provider: ProviderId, new: Sequence[NewNotice], now: datetime) -> None:
+async def give(tx: AsyncConnection, provider: ProviderId, new: Sequence[NewNotice], now: datetime) -> None:
     """Keep those that are new and make their deliveries due; who has no contact at this moment gets no mail."""
     if not new:
         return
@@ -31,7 +31,7 @@ async def give(tx: AsyncSession, provider: ProviderId, new: Sequence[NewNotice],
         await timers.schedule(tx, timer_kind(channel), provider, [str(delivery) for delivery in made], now)
 
 
-async def address(tx: AsyncSession, provider: ProviderId, requests: Sequence[RoleRequest], now: datetime) -> None:
+async def address(tx: AsyncConnection, provider: ProviderId, requests: Sequence[RoleRequest], now: datetime) -> None:
     """Give each request's notice to everyone who holds its role at this moment."""
     if not requests:
         return
@@ -41,7 +41,7 @@ async def address(tx: AsyncSession, provider: ProviderId, requests: Sequence[Rol
 
 
 async def learn_people(
-    tx: AsyncSession, provider: ProviderId, states: Sequence[EmployeeChanged], now: datetime
+    tx: AsyncConnection, provider: ProviderId, states: Sequence[EmployeeChanged], now: datetime
 ) -> None:
     """Keep the newest state of each; who was unknown may be whom an earlier request to a unit was meant for."""
     newest: dict[str, EmployeeChanged] = {}

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import stamina
 import structlog
 from opentelemetry.trace import SpanKind
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notifications.commands import deliveries
 from services.notifications.commands.deliveries import Round
@@ -40,7 +40,7 @@ class DeliveryLoop(Generic[T]):
     database: Database
     clock: Clock
     channel: Channel
-    claim: Callable[[AsyncSession, datetime, int], Awaitable[Round[T]]]
+    claim: Callable[[AsyncConnection, datetime, int], Awaitable[Round[T]]]
     send: Callable[[Sequence[T]], Awaitable[list[Outcome]]]
 
     async def run(self, stop: asyncio.Event) -> None:

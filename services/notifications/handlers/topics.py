@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notifications.commands import notices
 from services.notifications.model import Ids, Kind, NewNotice, RoleRequest
@@ -27,12 +27,12 @@ from shared.messaging.subscriptions import Subscription
 E = TypeVar("E")
 
 
-async def on_workforce(tx: AsyncSession, batch: Batch) -> None:
+async def on_workforce(tx: AsyncConnection, batch: Batch) -> None:
     states = [event for event in batch.events if isinstance(event, EmployeeChanged)]
     await notices.learn_people(tx, batch.provider, states, batch.received_at)
 
 
-async def on_cycles(tx: AsyncSession, batch: Batch) -> None:
+async def on_cycles(tx: AsyncConnection, batch: Batch) -> None:
     newest: dict[str, CycleChanged] = {}
     for event in batch.events:
         if isinstance(event, CycleChanged) and (
@@ -42,7 +42,7 @@ async def on_cycles(tx: AsyncSession, batch: Batch) -> None:
     await people.save_cycles(tx, batch.provider, list(newest.values()))
 
 
-async def on_classifications(tx: AsyncSession, batch: Batch) -> None:
+async def on_classifications(tx: AsyncConnection, batch: Batch) -> None:
     new = [
         _of_classification(event)
         for event in batch.events
@@ -51,12 +51,12 @@ async def on_classifications(tx: AsyncSession, batch: Batch) -> None:
     await notices.give(tx, batch.provider, new, batch.received_at)
 
 
-async def on_awards(tx: AsyncSession, batch: Batch) -> None:
+async def on_awards(tx: AsyncConnection, batch: Batch) -> None:
     new = [_of_award(event) for event in batch.events if isinstance(event, AwardDecided | AwardAdjusted)]
     await notices.give(tx, batch.provider, new, batch.received_at)
 
 
-async def on_notices(tx: AsyncSession, batch: Batch) -> None:
+async def on_notices(tx: AsyncConnection, batch: Batch) -> None:
     requests = [event for event in batch.events if isinstance(event, NoticeRequested)]
     direct = _each(requests, _to_recipient)
     await notices.give(tx, batch.provider, direct, batch.received_at)

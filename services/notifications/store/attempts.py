@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notifications.model import Claim, DeliveryId, EndpointId, Kind, Letter, Message, NoticeId, Settlement
 from shared.contracts.ids import ProviderId
@@ -94,7 +94,7 @@ class Refused:
     error: str
 
 
-async def take_mail(tx: AsyncSession, provider: ProviderId, ids: Sequence[DeliveryId]) -> list[Letter | Refused]:
+async def take_mail(tx: AsyncConnection, provider: ProviderId, ids: Sequence[DeliveryId]) -> list[Letter | Refused]:
     """Begin an attempt at each, unless it is settled. The address is read now: a corrected one helps a retry."""
     taken: list[Letter | Refused] = []
     for row in await tx.execute(_TAKE_MAIL, {"provider": provider, "ids": ids}):
@@ -120,7 +120,7 @@ async def take_mail(tx: AsyncSession, provider: ProviderId, ids: Sequence[Delive
 
 
 async def take_webhooks(
-    tx: AsyncSession, provider: ProviderId, ids: Sequence[DeliveryId], now: datetime
+    tx: AsyncConnection, provider: ProviderId, ids: Sequence[DeliveryId], now: datetime
 ) -> list[Message | Refused]:
     """Begin an attempt at each, unless it is settled, with the secrets that sign at `now`."""
     taken: list[Message | Refused] = []
@@ -150,7 +150,7 @@ async def take_webhooks(
 
 
 async def settle(
-    tx: AsyncSession, provider: ProviderId, settled: Sequence[tuple[Claim, Settlement]], now: datetime
+    tx: AsyncConnection, provider: ProviderId, settled: Sequence[tuple[Claim, Settlement]], now: datetime
 ) -> dict[DeliveryId, datetime | None]:
     """When each is due again, `None` when it is not; those that somebody else settled meanwhile are left out."""
     values = {
@@ -167,7 +167,7 @@ async def settle(
 
 
 async def not_tried(
-    tx: AsyncSession, provider: ProviderId, claims: Sequence[Claim], now: datetime
+    tx: AsyncConnection, provider: ProviderId, claims: Sequence[Claim], now: datetime
 ) -> dict[DeliveryId, datetime | None]:
     """Take the attempt back and make each due at once."""
     values = {
@@ -180,7 +180,7 @@ async def not_tried(
 
 
 async def hold(
-    tx: AsyncSession, provider: ProviderId, ids: Sequence[DeliveryId], most_failures: int, now: datetime
+    tx: AsyncConnection, provider: ProviderId, ids: Sequence[DeliveryId], most_failures: int, now: datetime
 ) -> dict[DeliveryId, datetime | None]:
     """Put off what goes to paused endpoints; when each of them is due, `None` when it is dead by now."""
     values = {"provider": provider, "ids": ids, "most": most_failures, "now": now}

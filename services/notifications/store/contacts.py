@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notifications.model import Contact, ContactRole, Kind
 from shared.contracts.ids import EmployeeId, ProviderId
@@ -52,16 +52,16 @@ def _contact(row: Row[tuple[str, str, list[str], str | None, int]]) -> Contact:
     return Contact(row.employee_id, row.email, tuple(ContactRole(role) for role in row.roles), row.locale, row.version)
 
 
-async def find(tx: AsyncSession, employee: EmployeeId, *, lock: bool = False) -> Contact | None:
+async def find(tx: AsyncConnection, employee: EmployeeId, *, lock: bool = False) -> Contact | None:
     row = (await tx.execute(_LOCK if lock else _READ, {"employee": employee})).one_or_none()
     return None if row is None else _contact(row)
 
 
-async def page(tx: AsyncSession, role: ContactRole | None, after: str | None, fetch: int) -> list[Contact]:
+async def page(tx: AsyncConnection, role: ContactRole | None, after: str | None, fetch: int) -> list[Contact]:
     return [_contact(row) for row in await tx.execute(_LIST, {"role": role, "after": after, "fetch": fetch})]
 
 
-async def save(tx: AsyncSession, provider: ProviderId, contacts: Sequence[Contact], now: datetime) -> list[Contact]:
+async def save(tx: AsyncConnection, provider: ProviderId, contacts: Sequence[Contact], now: datetime) -> list[Contact]:
     """Create or replace; only what really changed gets a new version and is returned."""
     rows = await tx.execute(
         _SAVE,
@@ -77,18 +77,18 @@ async def save(tx: AsyncSession, provider: ProviderId, contacts: Sequence[Contac
     return [_contact(row) for row in rows]
 
 
-async def delete(tx: AsyncSession, provider: ProviderId, employee: EmployeeId) -> None:
+async def delete(tx: AsyncConnection, provider: ProviderId, employee: EmployeeId) -> None:
     await tx.execute(_DELETE, {"provider": provider, "employee": employee})
 
 
-async def email_off(tx: AsyncSession, employee: EmployeeId, *, lock: bool = False) -> tuple[frozenset[Kind], int]:
+async def email_off(tx: AsyncConnection, employee: EmployeeId, *, lock: bool = False) -> tuple[frozenset[Kind], int]:
     """The kinds a person wants no mail of, and the version of that wish; 0 when none was ever stated."""
     row = (await tx.execute(_LOCK_PREFERENCES if lock else _READ_PREFERENCES, {"employee": employee})).one_or_none()
     return (frozenset(), 0) if row is None else (frozenset(Kind(kind) for kind in row.email_off), row.version)
 
 
 async def save_email_off(
-    tx: AsyncSession, provider: ProviderId, employee: EmployeeId, kinds: frozenset[Kind], version: int
+    tx: AsyncConnection, provider: ProviderId, employee: EmployeeId, kinds: frozenset[Kind], version: int
 ) -> int | None:
     """The new version, or `None` when somebody was faster than whoever read `version`."""
     values = {"provider": provider, "employee": employee, "email_off": sorted(kinds), "version": version}

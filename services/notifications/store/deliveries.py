@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notifications.model import (
     Channel,
@@ -82,7 +82,7 @@ class DeliveryRow:
 
 
 async def add_mail(
-    tx: AsyncSession, provider: ProviderId, notices: Sequence[NoticeId], now: datetime
+    tx: AsyncConnection, provider: ProviderId, notices: Sequence[NoticeId], now: datetime
 ) -> list[DeliveryId]:
     """One per notice whose recipient has a contact and did not switch mail of this kind off."""
     rows = await tx.execute(_ADD_MAIL, {"provider": provider, "notices": notices, "now": now})
@@ -90,7 +90,7 @@ async def add_mail(
 
 
 async def add_webhooks(
-    tx: AsyncSession, provider: ProviderId, notices: Sequence[NoticeId], now: datetime
+    tx: AsyncConnection, provider: ProviderId, notices: Sequence[NoticeId], now: datetime
 ) -> list[DeliveryId]:
     """One per notice and enabled endpoint that listens to its kind."""
     rows = await tx.execute(_ADD_WEBHOOKS, {"provider": provider, "notices": notices, "now": now})
@@ -119,7 +119,7 @@ def _delivery(
 
 
 async def page(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     provider: ProviderId,
     *,
     channel: Channel | None,
@@ -132,10 +132,10 @@ async def page(
     return [_delivery(row) for row in await tx.execute(_LIST, filters | {"before": before, "fetch": fetch})]
 
 
-async def lock(tx: AsyncSession, provider: ProviderId, delivery: DeliveryId) -> DeliveryRow | None:
+async def lock(tx: AsyncConnection, provider: ProviderId, delivery: DeliveryId) -> DeliveryRow | None:
     row = (await tx.execute(_LOCK, {"provider": provider, "id": delivery})).one_or_none()
     return None if row is None else _delivery(row)
 
 
-async def retry(tx: AsyncSession, provider: ProviderId, delivery: DeliveryId, now: datetime) -> None:
+async def retry(tx: AsyncConnection, provider: ProviderId, delivery: DeliveryId, now: datetime) -> None:
     await tx.execute(_RETRY, {"provider": provider, "id": delivery, "now": now})

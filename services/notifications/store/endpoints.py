@@ -7,7 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notifications.model import Endpoint, EndpointId, Kind
 from shared.contracts.ids import ProviderId
@@ -79,7 +79,7 @@ def _endpoint(row: Row[tuple[UUID, str, list[str], str, bool, str | None, dateti
 
 
 async def insert(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     provider: ProviderId,
     *,
     url: str,
@@ -92,16 +92,18 @@ async def insert(
     return _endpoint((await tx.execute(_INSERT, values | {"secret": secret, "now": now})).one())
 
 
-async def find(tx: AsyncSession, provider: ProviderId, endpoint: EndpointId, *, lock: bool = False) -> Endpoint | None:
+async def find(
+    tx: AsyncConnection, provider: ProviderId, endpoint: EndpointId, *, lock: bool = False
+) -> Endpoint | None:
     row = (await tx.execute(_LOCK if lock else _READ, {"provider": provider, "id": endpoint})).one_or_none()
     return None if row is None else _endpoint(row)
 
 
-async def page(tx: AsyncSession, provider: ProviderId, after: UUID | None, fetch: int) -> list[Endpoint]:
+async def page(tx: AsyncConnection, provider: ProviderId, after: UUID | None, fetch: int) -> list[Endpoint]:
     return [_endpoint(row) for row in await tx.execute(_LIST, {"provider": provider, "after": after, "fetch": fetch})]
 
 
-async def save(tx: AsyncSession, provider: ProviderId, endpoint: Endpoint) -> Endpoint:
+async def save(tx: AsyncConnection, provider: ProviderId, endpoint: Endpoint) -> Endpoint:
     """Write what people edit; the caller has locked the row."""
     values = {
         "provider": provider,
@@ -116,20 +118,20 @@ async def save(tx: AsyncSession, provider: ProviderId, endpoint: Endpoint) -> En
 
 
 async def rotate(
-    tx: AsyncSession, provider: ProviderId, endpoint: EndpointId, secret: bytes, until: datetime
+    tx: AsyncConnection, provider: ProviderId, endpoint: EndpointId, secret: bytes, until: datetime
 ) -> Endpoint:
     """Sign with `secret` from now on, and with the one before it as well `until` then."""
     values = {"provider": provider, "id": endpoint, "secret": secret, "until": until}
     return _endpoint((await tx.execute(_ROTATE, values)).one())
 
 
-async def delete(tx: AsyncSession, provider: ProviderId, endpoint: EndpointId, now: datetime) -> None:
+async def delete(tx: AsyncConnection, provider: ProviderId, endpoint: EndpointId, now: datetime) -> None:
     """The row stays for the deliveries that name it, without its secrets."""
     await tx.execute(_DELETE, {"provider": provider, "id": endpoint, "now": now})
 
 
 async def disable(
-    tx: AsyncSession, provider: ProviderId, endpoints: Collection[EndpointId], reason: str
+    tx: AsyncConnection, provider: ProviderId, endpoints: Collection[EndpointId], reason: str
 ) -> list[EndpointId]:
     """Those that were enabled until now."""
     values = {"provider": provider, "ids": sorted(endpoints), "reason": reason}
@@ -137,19 +139,21 @@ async def disable(
 
 
 async def lock_strikes(
-    tx: AsyncSession, provider: ProviderId, endpoints: Collection[EndpointId]
+    tx: AsyncConnection, provider: ProviderId, endpoints: Collection[EndpointId]
 ) -> dict[EndpointId, int]:
     """In how many rounds, one after the other, each did not answer."""
     rows = await tx.execute(_LOCK_STRIKES, {"provider": provider, "ids": sorted(endpoints)})
     return {EndpointId(row.id): row.strikes for row in rows}
 
 
-async def pause(tx: AsyncSession, provider: ProviderId, endpoints: Mapping[EndpointId, tuple[int, datetime]]) -> None:
+async def pause(
+    tx: AsyncConnection, provider: ProviderId, endpoints: Mapping[EndpointId, tuple[int, datetime]]
+) -> None:
     """Leave each alone until its time, and remember its strikes."""
     ids = sorted(endpoints)
     strikes, untils = [endpoints[each][0] for each in ids], [endpoints[each][1] for each in ids]
     await tx.execute(_PAUSE, {"provider": provider, "ids": ids, "strikes": strikes, "untils": untils})
 
 
-async def resume(tx: AsyncSession, provider: ProviderId, endpoints: Collection[EndpointId]) -> None:
+async def resume(tx: AsyncConnection, provider: ProviderId, endpoints: Collection[EndpointId]) -> None:
     await tx.execute(_RESUME, {"provider": provider, "ids": sorted(endpoints)})

@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notifications.model import Kind, NewNotice, Notice, NoticeId, RoleRequest
 from shared.contracts.ids import EmployeeId, ProviderId
@@ -80,7 +80,9 @@ _LANGUAGE = text("""
 """)
 
 
-async def insert(tx: AsyncSession, provider: ProviderId, notices: Sequence[NewNotice], now: datetime) -> list[NoticeId]:
+async def insert(
+    tx: AsyncConnection, provider: ProviderId, notices: Sequence[NewNotice], now: datetime
+) -> list[NoticeId]:
     """The ids of those that are new; all others were given before."""
     rows = await tx.execute(
         _INSERT,
@@ -99,7 +101,7 @@ async def insert(tx: AsyncSession, provider: ProviderId, notices: Sequence[NewNo
 
 
 async def insert_requests(
-    tx: AsyncSession, provider: ProviderId, requests: Sequence[RoleRequest], now: datetime
+    tx: AsyncConnection, provider: ProviderId, requests: Sequence[RoleRequest], now: datetime
 ) -> list[str]:
     """The causes of those that are new."""
     rows = await tx.execute(
@@ -119,14 +121,14 @@ async def insert_requests(
     return [row.cause for row in rows]
 
 
-async def addressed(tx: AsyncSession, provider: ProviderId, causes: Collection[str]) -> list[NewNotice]:
+async def addressed(tx: AsyncConnection, provider: ProviderId, causes: Collection[str]) -> list[NewNotice]:
     """The notices that requests make to those who hold the role."""
     rows = await tx.execute(_ADDRESSED, {"provider": provider, "causes": sorted(causes)})
     return [_new_notice(row) for row in rows]
 
 
 async def addressed_late(
-    tx: AsyncSession, provider: ProviderId, employees: Collection[EmployeeId], since: datetime
+    tx: AsyncConnection, provider: ProviderId, employees: Collection[EmployeeId], since: datetime
 ) -> list[NewNotice]:
     """The notices that requests received after `since` make through people who were unknown until now."""
     values = {"provider": provider, "employees": sorted(employees), "since": since}
@@ -155,14 +157,19 @@ def _notice(
 
 
 async def inbox(
-    tx: AsyncSession, provider: ProviderId, recipient: EmployeeId, unread: bool | None, before: UUID | None, fetch: int
+    tx: AsyncConnection,
+    provider: ProviderId,
+    recipient: EmployeeId,
+    unread: bool | None,
+    before: UUID | None,
+    fetch: int,
 ) -> list[Notice]:
     values = {"provider": provider, "recipient": recipient, "unread": unread, "before": before, "fetch": fetch}
     return [_notice(row) for row in await tx.execute(_INBOX, values)]
 
 
 async def mark_read(
-    tx: AsyncSession, provider: ProviderId, recipient: EmployeeId, notice: NoticeId, now: datetime
+    tx: AsyncConnection, provider: ProviderId, recipient: EmployeeId, notice: NoticeId, now: datetime
 ) -> Notice | None:
     """The recipient's notice, read now or before; `None` when there is no such notice of theirs."""
     values = {"provider": provider, "recipient": recipient, "id": notice}
@@ -171,6 +178,6 @@ async def mark_read(
     return None if row is None else _notice(row)
 
 
-async def locale_of(tx: AsyncSession, provider: ProviderId, employee: EmployeeId) -> str | None:
+async def locale_of(tx: AsyncConnection, provider: ProviderId, employee: EmployeeId) -> str | None:
     found: str | None = await tx.scalar(_LANGUAGE, {"provider": provider, "employee": employee})
     return found

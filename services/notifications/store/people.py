@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.contracts.ids import EmployeeId, ProviderId
 from shared.contracts.scoring import CycleChanged
@@ -45,7 +45,7 @@ _SAVE_CYCLES = text("""
 
 
 async def save_people(
-    tx: AsyncSession, provider: ProviderId, people: Collection[EmployeeChanged]
+    tx: AsyncConnection, provider: ProviderId, people: Collection[EmployeeChanged]
 ) -> tuple[list[EmployeeId], list[EmployeeId]]:
     """Keep newer states, one per person; who changed, and who of them was not known before."""
     rows = await tx.execute(
@@ -62,7 +62,7 @@ async def save_people(
     return [employee for employee, _ in found], [employee for employee, is_new in found if is_new]
 
 
-async def replace_assignments(tx: AsyncSession, provider: ProviderId, people: Iterable[EmployeeChanged]) -> None:
+async def replace_assignments(tx: AsyncConnection, provider: ProviderId, people: Iterable[EmployeeChanged]) -> None:
     given = list(people)
     dated = [(person.employee, assignment) for person in given for assignment in person.assignments]
     await tx.execute(_DROP_ASSIGNMENTS, {"provider": provider, "employees": [person.employee for person in given]})
@@ -80,7 +80,7 @@ async def replace_assignments(tx: AsyncSession, provider: ProviderId, people: It
     )
 
 
-async def save_cycles(tx: AsyncSession, provider: ProviderId, cycles: Collection[CycleChanged]) -> None:
+async def save_cycles(tx: AsyncConnection, provider: ProviderId, cycles: Collection[CycleChanged]) -> None:
     await tx.execute(
         _SAVE_CYCLES,
         {

@@ -13,7 +13,7 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notifications.model import Channel, DeliveryId
 from shared.contracts.ids import ProviderId
@@ -47,20 +47,22 @@ def timer_kind(channel: Channel) -> str:
     return f"deliver-{channel}"
 
 
-async def lease(tx: AsyncSession, channel: Channel, now: datetime, until: datetime, limit: int) -> list[Leased]:
+async def lease(tx: AsyncConnection, channel: Channel, now: datetime, until: datetime, limit: int) -> list[Leased]:
     """The deliveries longest due, of all providers, not due again before `until`."""
     rows = await tx.execute(_LEASE, {"kind": timer_kind(channel), "now": now, "leased_until": until, "limit": limit})
     return [Leased(ProviderId(row.provider_id), DeliveryId(UUID(row.key)), tuple(row.causes)) for row in rows]
 
 
-async def move(tx: AsyncSession, channel: Channel, provider: ProviderId, dues: Mapping[DeliveryId, datetime]) -> None:
+async def move(
+    tx: AsyncConnection, channel: Channel, provider: ProviderId, dues: Mapping[DeliveryId, datetime]
+) -> None:
     keys = sorted(dues)
     values = {"kind": timer_kind(channel), "provider": provider, "keys": [str(key) for key in keys]}
     if keys:
         await tx.execute(_MOVE, values | {"dues": [dues[key] for key in keys]})
 
 
-async def drop(tx: AsyncSession, channel: Channel, provider: ProviderId, deliveries: list[DeliveryId]) -> None:
+async def drop(tx: AsyncConnection, channel: Channel, provider: ProviderId, deliveries: list[DeliveryId]) -> None:
     values = {"kind": timer_kind(channel), "provider": provider, "keys": [str(each) for each in sorted(deliveries)]}
     if deliveries:
         await tx.execute(_DROP, values)

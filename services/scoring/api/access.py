@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Annotated
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scoring.model.cycles import Cycle
 from services.scoring.store import cycles, workforce
@@ -24,7 +24,7 @@ TemplateReader = Annotated[Principal, requires(*SEES_ALL, Role.MANAGER)]
 CycleReader = Annotated[Principal, requires(*SEES_ALL, Role.FACILITATOR, Role.MANAGER, Role.EMPLOYEE)]
 
 
-async def find_cycle(tx: AsyncSession, who: Principal, cycle: CycleId) -> Cycle:
+async def find_cycle(tx: AsyncConnection, who: Principal, cycle: CycleId) -> Cycle:
     found = await cycles.get(tx, who.tenant, cycle)
     if found is None:
         raise NotFound("there is no such cycle")
@@ -45,7 +45,7 @@ def own_line(who: Principal) -> EmployeeId | None:
     return who.employee
 
 
-async def require_sight(tx: AsyncSession, who: Principal, cycle: Cycle, employee: EmployeeId, now: datetime) -> None:
+async def require_sight(tx: AsyncConnection, who: Principal, cycle: Cycle, employee: EmployeeId, now: datetime) -> None:
     """Refuse unless this principal may see that person's scorecard, whether or not there is one."""
     manager = own_line(who)
     if manager is None or (who.has(Role.EMPLOYEE) and manager == employee):

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from fastapi import Response
 from pydantic import BaseModel
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scoring.api.access import SEES_RATERS, ScorecardReader, find_cycle, require_sight
 from services.scoring.api.scorecards import CycleKey, Employee, VersionNumber
@@ -104,7 +104,7 @@ async def get_lineage(
     )
 
 
-async def _wanted(tx: AsyncSession, who: Principal, card: ScorecardVersion) -> list[Wanted]:
+async def _wanted(tx: AsyncConnection, who: Principal, card: ScorecardVersion) -> list[Wanted]:
     """The metrics of each segment: those of its parts, and those of the gates its version has."""
     gates: dict[tuple[str, int], list[str]] = {}
     wanted: set[tuple[str, date, date]] = set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scoring.commands import announcing
 from services.scoring.model.cycles import CycleState
@@ -20,7 +20,7 @@ from shared.messaging import outbox
 
 
 async def accept(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     who: Principal,
     cycle_id: CycleId,
     employee: EmployeeId,

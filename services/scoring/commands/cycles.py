@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scoring.commands import announcing
 from services.scoring.commands.freezing import FREEZE, SWEEP, announce, sweep_key
@@ -23,7 +23,7 @@ from shared.messaging import outbox, timers
 
 
 async def open_cycle(
-    tx: AsyncSession, who: Principal, cycle_id: CycleId, name: str, period: Period, now: datetime
+    tx: AsyncConnection, who: Principal, cycle_id: CycleId, name: str, period: Period, now: datetime
 ) -> Cycle:
     if period.ends_on < period.starts_on:
         backwards = Problem("/ends_on", "before-start", "a cycle ends on or after the day it starts")
@@ -42,7 +42,7 @@ async def open_cycle(
     return cycle
 
 
-async def begin_freeze(tx: AsyncSession, who: Principal, cycle_id: CycleId, now: datetime) -> Cycle:
+async def begin_freeze(tx: AsyncConnection, who: Principal, cycle_id: CycleId, now: datetime) -> Cycle:
     """Announce the freeze; it ends by itself once everything accepted before was read and scored."""
     cycle = await _lock(tx, who, cycle_id)
     if cycle.state is not CycleState.OPEN:
@@ -53,7 +53,7 @@ async def begin_freeze(tx: AsyncSession, who: Principal, cycle_id: CycleId, now:
     return changed
 
 
-async def close(tx: AsyncSession, who: Principal, cycle_id: CycleId, now: datetime) -> Cycle:
+async def close(tx: AsyncConnection, who: Principal, cycle_id: CycleId, now: datetime) -> Cycle:
     """No scorecard of the cycle gets another version: neither late events nor acceptances reach it any more."""
     cycle = await _lock(tx, who, cycle_id)
     if cycle.state is not CycleState.FROZEN:
@@ -63,7 +63,7 @@ async def close(tx: AsyncSession, who: Principal, cycle_id: CycleId, now: dateti
     return changed
 
 
-async def _lock(tx: AsyncSession, who: Principal, cycle_id: CycleId) -> Cycle:
+async def _lock(tx: AsyncConnection, who: Principal, cycle_id: CycleId) -> Cycle:
     cycle = await cycles.lock(tx, who.tenant, cycle_id)
     if cycle is None:
         raise NotFound("there is no such cycle")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scoring.commands.freezing import FREEZE
 from services.scoring.commands.rescoring import RESCORE
@@ -25,7 +25,7 @@ KpiEvent = KpiRecorded | KpiCorrected | KpiVoided
 _MAX_DIGITS = 60
 
 
-async def add_facts(tx: AsyncSession, provider: ProviderId, events: Sequence[KpiEvent], *, due_at: datetime) -> None:
+async def add_facts(tx: AsyncConnection, provider: ProviderId, events: Sequence[KpiEvent], *, due_at: datetime) -> None:
     """Store events, keep the sums of their days exact, and have the people they touch scored.
 
     The same event again changes nothing; of an event and its corrections the highest revision counts, whichever
@@ -45,7 +45,7 @@ async def add_facts(tx: AsyncSession, provider: ProviderId, events: Sequence[Kpi
 
 
 async def add_ratings(
-    tx: AsyncSession, provider: ProviderId, submitted: Sequence[FeedbackSubmitted], *, due_at: datetime
+    tx: AsyncConnection, provider: ProviderId, submitted: Sequence[FeedbackSubmitted], *, due_at: datetime
 ) -> None:
     """Store ratings; of one rater's about one person in a cycle and category the highest revision counts."""
     ratings = [
@@ -68,7 +68,7 @@ async def add_ratings(
     await facts.insert_ratings(tx, provider, ratings, reserved.numbers)
 
 
-async def seal(tx: AsyncSession, provider: ProviderId, markers: Sequence[IntakeSealed], *, now: datetime) -> None:
+async def seal(tx: AsyncConnection, provider: ProviderId, markers: Sequence[IntakeSealed], *, now: datetime) -> None:
     """Note how far the freeze of a cycle has been passed. Call it before people are locked, as `add_facts` does."""
     found = [
         cycles.Seal(marker.cycle, marker.stream, marker.target_partition, marker.partitions, marker.sealed_at)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scoring.commands import announcing
 from services.scoring.commands.rescoring import RESCORE, rescore
@@ -35,7 +35,7 @@ def sweep_key(cycle: str, after: str = "") -> str:
     return f"{cycle}:{after}"
 
 
-async def sweep(tx: AsyncSession, provider: ProviderId, key: str, now: datetime) -> None:
+async def sweep(tx: AsyncConnection, provider: ProviderId, key: str, now: datetime) -> None:
     """Have the next people of a cycle scored, because the cycle or its templates changed."""
     name, _, after = key.partition(":")
     cycle = await cycles.get(tx, provider, name)
@@ -50,7 +50,7 @@ async def sweep(tx: AsyncSession, provider: ProviderId, key: str, now: datetime)
         await timers.schedule(tx, SWEEP, provider, [sweep_key(name, people[-1])], now)
 
 
-async def advance_freeze(tx: AsyncSession, provider: ProviderId, name: str, now: datetime) -> None:
+async def advance_freeze(tx: AsyncConnection, provider: ProviderId, name: str, now: datetime) -> None:
     """One step of a freeze; it schedules the next one, or ends in the frozen cycle with its number of scorecards."""
     cycle = await cycles.lock(tx, provider, name)
     if cycle is None or cycle.state is not CycleState.FREEZING or not await _is_sealed(tx, provider, name):
@@ -68,7 +68,7 @@ async def advance_freeze(tx: AsyncSession, provider: ProviderId, name: str, now:
     await announce(tx, provider, replace(cycle, state=CycleState.FROZEN, scorecards=count))
 
 
-async def announce(tx: AsyncSession, provider: ProviderId, cycle: Cycle) -> Cycle:
+async def announce(tx: AsyncConnection, provider: ProviderId, cycle: Cycle) -> Cycle:
     """Store the new state of a locked cycle as its next version, and tell it."""
     changed = replace(cycle, version=cycle.version + 1)
     await cycles.update(tx, provider, changed)
@@ -76,6 +76,6 @@ async def announce(tx: AsyncSession, provider: ProviderId, cycle: Cycle) -> Cycl
     return changed
 
 
-async def _is_sealed(tx: AsyncSession, provider: ProviderId, cycle: str) -> bool:
+async def _is_sealed(tx: AsyncConnection, provider: ProviderId, cycle: str) -> bool:
     seen = await cycles.seals(tx, provider, [cycle])
     return all(seen.get((cycle, stream), (0, 1))[0] == seen.get((cycle, stream), (0, 1))[1] for stream in STREAMS)

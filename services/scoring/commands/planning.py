@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scoring.model.cycles import Cycle
 from services.scoring.model.facts import Source, Sums
@@ -30,7 +30,7 @@ class Planned:
 
 
 async def plan(
-    tx: AsyncSession, provider: ProviderId, employees: Sequence[str], cycles: Sequence[Cycle]
+    tx: AsyncConnection, provider: ProviderId, employees: Sequence[str], cycles: Sequence[Cycle]
 ) -> list[Planned]:
     """The scorecards of these people, who are locked, in these cycles.
 
@@ -52,7 +52,7 @@ async def plan(
 
 
 async def feedback(
-    tx: AsyncSession, provider: ProviderId, planned: Sequence[Planned]
+    tx: AsyncConnection, provider: ProviderId, planned: Sequence[Planned]
 ) -> Mapping[tuple[str, str], dict[Source, Sums]]:
     """By cycle and employee, what was said of people, where any of their templates weighs it."""
     versions = {id(segment.version): segment.version for each in planned for segment in each.segments}

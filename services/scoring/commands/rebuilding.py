@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scoring.commands.planning import feedback, plan
 from services.scoring.commands.rescoring import RESCORE
@@ -50,7 +50,7 @@ class Rebuilt:
     """People who are yet to be scored with what was stored lately: their scorecards were left out."""
 
 
-async def compare(tx: AsyncSession, provider: ProviderId, found: Rebuilt, *, after: str, limit: int) -> str | None:
+async def compare(tx: AsyncConnection, provider: ProviderId, found: Rebuilt, *, after: str, limit: int) -> str | None:
     """Compare the next people behind `after`; the last of them, `None` when there is nobody left."""
     active = await cycles.hold_active(tx, provider)
     names = await recomputing.people(tx, provider, after=after, limit=limit)
@@ -77,7 +77,7 @@ def _compare_sums(comparison: Comparison, kept: Sequence[DaySum], again: Sequenc
 
 
 async def _compare_scorecards(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     provider: ProviderId,
     comparison: Comparison,
     names: Sequence[str],

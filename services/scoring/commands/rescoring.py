@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scoring.commands import announcing
 from services.scoring.commands.planning import Planned, feedback, plan
@@ -30,7 +30,7 @@ def rescore_at(now: datetime, lag: int) -> datetime:
 
 
 async def rescore(
-    tx: AsyncSession, provider: ProviderId, employees: Sequence[str], cycles: Sequence[Cycle], now: datetime
+    tx: AsyncConnection, provider: ProviderId, employees: Sequence[str], cycles: Sequence[Cycle], now: datetime
 ) -> None:
     """Score these people in these cycles, whose state the caller holds, with everything stored by now."""
     # Lock people before reading anything about them: what is read then is all there is up to the watermark, and for

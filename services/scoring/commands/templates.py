@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scoring.commands.freezing import SWEEP, sweep_key
 from services.scoring.commands.refusing import refuse_any
@@ -30,7 +30,7 @@ from shared.messaging import timers
 
 
 async def create(
-    tx: AsyncSession, who: Principal, template: TemplateId, name: str, selector: Selector, now: datetime
+    tx: AsyncConnection, who: Principal, template: TemplateId, name: str, selector: Selector, now: datetime
 ) -> TemplateHead:
     if not await templates.insert(tx, who.tenant, template, name, selector):
         if await templates.heads(tx, who.tenant, template=template):
@@ -40,7 +40,7 @@ async def create(
     return TemplateHead(template, name, selector, 0, ())
 
 
-async def add_version(tx: AsyncSession, who: Principal, content: TemplateVersion, now: datetime) -> TemplateDraft:
+async def add_version(tx: AsyncConnection, who: Principal, content: TemplateVersion, now: datetime) -> TemplateDraft:
     """Keep a draft; whatever can be told wrong without knowing the metrics is refused."""
     if not await templates.lock(tx, who.tenant, content.template):
         raise NotFound("there is no such template")
@@ -50,7 +50,9 @@ async def add_version(tx: AsyncSession, who: Principal, content: TemplateVersion
     return TemplateDraft(replace(content, version=version), VersionState.DRAFT, None, None)
 
 
-async def publish(tx: AsyncSession, who: Principal, template: TemplateId, version: int, now: datetime) -> TemplateDraft:
+async def publish(
+    tx: AsyncConnection, who: Principal, template: TemplateId, version: int, now: datetime
+) -> TemplateDraft:
     """Make a version final, with the metrics as they are defined at this moment, and have the people it is for scored.
 
     Nothing that is frozen may move by it: it must begin after every cycle that is no longer open.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scoring.commands.rescoring import RESCORE
 from services.scoring.model.people import Assignment, Person, Placement
@@ -17,7 +17,7 @@ from shared.messaging import timers
 
 
 async def put_people(
-    tx: AsyncSession, provider: ProviderId, states: Sequence[EmployeeChanged], *, due_at: datetime
+    tx: AsyncConnection, provider: ProviderId, states: Sequence[EmployeeChanged], *, due_at: datetime
 ) -> None:
     newest: dict[str, EmployeeChanged] = {}
     for state in states:
@@ -30,7 +30,7 @@ async def put_people(
         await workforce.replace(tx, provider, {name: _person(newest[name]) for name in news})
 
 
-async def put_metrics(tx: AsyncSession, provider: ProviderId, states: Sequence[MetricDefined]) -> None:
+async def put_metrics(tx: AsyncConnection, provider: ProviderId, states: Sequence[MetricDefined]) -> None:
     """Scores do not move: a published template version keeps the metric as it was at its publication."""
     newest: dict[str, MetricDefined] = {
         state.metric: state for state in sorted(states, key=lambda state: state.version)

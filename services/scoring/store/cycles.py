@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scoring.model.cycles import Cycle, CycleState, Period
 from services.scoring.store.documents import BANDS
@@ -61,13 +61,13 @@ class Seal:
     sealed_at: datetime
 
 
-async def hold_calendar(tx: AsyncSession, provider: ProviderId) -> list[Cycle]:
+async def hold_calendar(tx: AsyncConnection, provider: ProviderId) -> list[Cycle]:
     """The cycles that can still get scorecards. None is added until the transaction ends."""
     await tx.execute(_HOLD_CALENDAR, {"provider": provider})
     return [_cycle(row) for row in await tx.execute(_ACTIVE, {"provider": provider})]
 
 
-async def insert(tx: AsyncSession, provider: ProviderId, cycle: Cycle) -> bool:
+async def insert(tx: AsyncConnection, provider: ProviderId, cycle: Cycle) -> bool:
     """`False` when the id is taken. Waits for every batch that may not have seen it."""
     await tx.execute(_CHANGE_CALENDAR, {"provider": provider})
     values = {
@@ -81,7 +81,7 @@ async def insert(tx: AsyncSession, provider: ProviderId, cycle: Cycle) -> bool:
     return (await tx.execute(_INSERT, values)).scalar_one_or_none() is not None
 
 
-async def hold_active(tx: AsyncSession, provider: ProviderId) -> list[Cycle]:
+async def hold_active(tx: AsyncConnection, provider: ProviderId) -> list[Cycle]:
     """The cycles that can still get scorecards; none changes its state until the transaction ends.
 
     Call it before locking people: a freeze holds its cycle while it locks them.
@@ -89,32 +89,32 @@ async def hold_active(tx: AsyncSession, provider: ProviderId) -> list[Cycle]:
     return [_cycle(row) for row in await tx.execute(_HOLD_ACTIVE, {"provider": provider})]
 
 
-async def hold_all(tx: AsyncSession, provider: ProviderId) -> list[Cycle]:
+async def hold_all(tx: AsyncConnection, provider: ProviderId) -> list[Cycle]:
     """Every cycle there ever was; none is added and none changes its state until the transaction ends."""
     await tx.execute(_HOLD_CALENDAR, {"provider": provider})
     return [_cycle(row) for row in await tx.execute(_HOLD_ALL, {"provider": provider})]
 
 
-async def hold(tx: AsyncSession, provider: ProviderId, cycle: str) -> Cycle | None:
+async def hold(tx: AsyncConnection, provider: ProviderId, cycle: str) -> Cycle | None:
     return _first((await tx.execute(_HOLD, {"provider": provider, "cycle": cycle})).one_or_none())
 
 
-async def lock(tx: AsyncSession, provider: ProviderId, cycle: str) -> Cycle | None:
+async def lock(tx: AsyncConnection, provider: ProviderId, cycle: str) -> Cycle | None:
     return _first((await tx.execute(_LOCK, {"provider": provider, "cycle": cycle})).one_or_none())
 
 
-async def get(tx: AsyncSession, provider: ProviderId, cycle: str) -> Cycle | None:
+async def get(tx: AsyncConnection, provider: ProviderId, cycle: str) -> Cycle | None:
     return _first((await tx.execute(_GET, {"provider": provider, "cycle": cycle})).one_or_none())
 
 
 async def page(
-    tx: AsyncSession, provider: ProviderId, state: CycleState | None, *, after: str, limit: int
+    tx: AsyncConnection, provider: ProviderId, state: CycleState | None, *, after: str, limit: int
 ) -> list[Cycle]:
     values = {"provider": provider, "state": state and state.value, "after": after, "limit": limit}
     return [_cycle(row) for row in await tx.execute(_PAGE, values)]
 
 
-async def update(tx: AsyncSession, provider: ProviderId, cycle: Cycle) -> None:
+async def update(tx: AsyncConnection, provider: ProviderId, cycle: Cycle) -> None:
     """Store what changes about a cycle: its state, version, count and how far its freeze came."""
     values = {
         "provider": provider,
@@ -127,7 +127,7 @@ async def update(tx: AsyncSession, provider: ProviderId, cycle: Cycle) -> None:
     await tx.execute(_UPDATE, values)
 
 
-async def seal(tx: AsyncSession, provider: ProviderId, seals: Sequence[Seal]) -> None:
+async def seal(tx: AsyncConnection, provider: ProviderId, seals: Sequence[Seal]) -> None:
     """Note markers that were read; the same one again changes nothing."""
     await tx.execute(
         _SEAL,
@@ -143,7 +143,7 @@ async def seal(tx: AsyncSession, provider: ProviderId, seals: Sequence[Seal]) ->
 
 
 async def seals(
-    tx: AsyncSession, provider: ProviderId, cycles: Sequence[str]
+    tx: AsyncConnection, provider: ProviderId, cycles: Sequence[str]
 ) -> dict[tuple[str, str], tuple[int, int]]:
     """By cycle and stream: how many partitions' markers were read, of how many."""
     rows = await tx.execute(_SEALS, {"provider": provider, "cycles": list(cycles)})

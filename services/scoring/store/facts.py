@@ -10,7 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scoring.model.facts import Delta, Fact, Source, Sums
 from services.scoring.model.people import Segment
@@ -112,7 +112,7 @@ class Reserved:
 
 
 async def reserve(
-    tx: AsyncSession, provider: ProviderId, employees: Sequence[str], revised: AbstractSet[str] = frozenset()
+    tx: AsyncConnection, provider: ProviderId, employees: Sequence[str], revised: AbstractSet[str] = frozenset()
 ) -> Reserved:
     """Lock the person of each entry and give each entry that person's next number, in the order of the entries.
 
@@ -136,13 +136,13 @@ async def reserve(
     return Reserved(numbers, frozenset(row.employee for row in rows if row.revised))
 
 
-async def lock_heads(tx: AsyncSession, provider: ProviderId, employees: Sequence[str]) -> dict[str, int]:
+async def lock_heads(tx: AsyncConnection, provider: ProviderId, employees: Sequence[str]) -> dict[str, int]:
     """The watermark of every known person among `employees`; nothing about them changes until the transaction ends."""
     rows = await tx.execute(_LOCK, {"provider": provider, "employees": sorted(employees)})
     return {row.employee: row.sequence for row in rows}
 
 
-async def known(tx: AsyncSession, provider: ProviderId, facts: Sequence[Fact]) -> list[Fact]:
+async def known(tx: AsyncConnection, provider: ProviderId, facts: Sequence[Fact]) -> list[Fact]:
     """Everything stored so far about the events that `facts` are about."""
     if not facts:
         return []
@@ -155,7 +155,7 @@ async def known(tx: AsyncSession, provider: ProviderId, facts: Sequence[Fact]) -
 
 
 async def insert(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     provider: ProviderId,
     facts: Sequence[Fact],
     sequences: Sequence[int],
@@ -178,7 +178,7 @@ async def insert(
     return set((await tx.execute(_INSERT, values)).scalars())
 
 
-async def add_to_day_sums(tx: AsyncSession, provider: ProviderId, deltas: Iterable[Delta]) -> None:
+async def add_to_day_sums(tx: AsyncConnection, provider: ProviderId, deltas: Iterable[Delta]) -> None:
     changes = list(deltas)
     if not changes:
         return
@@ -195,7 +195,7 @@ async def add_to_day_sums(tx: AsyncSession, provider: ProviderId, deltas: Iterab
 
 
 async def insert_ratings(
-    tx: AsyncSession, provider: ProviderId, ratings: Sequence[Rating], sequences: Sequence[int]
+    tx: AsyncConnection, provider: ProviderId, ratings: Sequence[Rating], sequences: Sequence[int]
 ) -> None:
     values = {
         "provider": provider,
@@ -213,7 +213,7 @@ async def insert_ratings(
 
 
 async def segment_sums(
-    tx: AsyncSession, provider: ProviderId, pieces: Sequence[tuple[str, Segment]]
+    tx: AsyncConnection, provider: ProviderId, pieces: Sequence[tuple[str, Segment]]
 ) -> list[dict[Source, Sums]]:
     """The exact sums of every metric over each person's segment, in the order of `pieces`."""
     found: list[dict[Source, Sums]] = [{} for _ in pieces]
@@ -230,7 +230,7 @@ async def segment_sums(
 
 
 async def rating_sums(
-    tx: AsyncSession, provider: ProviderId, cycles: Sequence[str], employees: Sequence[str]
+    tx: AsyncConnection, provider: ProviderId, cycles: Sequence[str], employees: Sequence[str]
 ) -> Mapping[tuple[str, str], dict[Source, Sums]]:
     """By cycle and employee, the sums of every category over its raters, each with their latest word."""
     found: dict[tuple[str, str], dict[Source, Sums]] = defaultdict(dict)

@@ -8,7 +8,7 @@ from datetime import date
 from typing import NamedTuple
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scoring.model.facts import Leaf
 from services.scoring.model.scorecards import ScorecardVersion
@@ -60,7 +60,7 @@ class Wanted:
 
 
 async def leaves(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     provider: ProviderId,
     card: ScorecardVersion,
     wanted: Sequence[Wanted],

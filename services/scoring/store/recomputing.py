@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 
 from sqlalchemy import TextClause, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.contracts.ids import ProviderId
 
@@ -44,23 +44,23 @@ class DaySum:
     events: int
 
 
-async def people(tx: AsyncSession, provider: ProviderId, *, after: str, limit: int) -> list[str]:
+async def people(tx: AsyncConnection, provider: ProviderId, *, after: str, limit: int) -> list[str]:
     """The next people behind `after` of whom anything is known."""
     return list((await tx.execute(_HEADS, {"provider": provider, "after": after, "limit": limit})).scalars())
 
 
-async def kept(tx: AsyncSession, provider: ProviderId, employees: Sequence[str]) -> list[DaySum]:
+async def kept(tx: AsyncConnection, provider: ProviderId, employees: Sequence[str]) -> list[DaySum]:
     return await _sums(tx, provider, employees, _KEPT)
 
 
-async def recomputed(tx: AsyncSession, provider: ProviderId, employees: Sequence[str]) -> list[DaySum]:
+async def recomputed(tx: AsyncConnection, provider: ProviderId, employees: Sequence[str]) -> list[DaySum]:
     return await _sums(tx, provider, employees, _RECOMPUTED)
 
 
-async def waiting(tx: AsyncSession, provider: ProviderId, employees: Sequence[str], *, kind: str) -> set[str]:
+async def waiting(tx: AsyncConnection, provider: ProviderId, employees: Sequence[str], *, kind: str) -> set[str]:
     """Who has a timer of `kind`."""
     return set((await tx.execute(_WAITING, {"provider": provider, "employees": employees, "kind": kind})).scalars())
 
 
-async def _sums(tx: AsyncSession, provider: ProviderId, employees: Sequence[str], query: TextClause) -> list[DaySum]:
+async def _sums(tx: AsyncConnection, provider: ProviderId, employees: Sequence[str], query: TextClause) -> list[DaySum]:
     return [DaySum(*row) for row in await tx.execute(query, {"provider": provider, "employees": employees})]

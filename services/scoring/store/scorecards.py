@@ -8,7 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scoring.model.cycles import Cycle
 from services.scoring.model.scorecards import Acceptance, Scorecard, ScorecardVersion, Status, Unrated
@@ -139,14 +139,14 @@ class Filters:
 
 
 async def latest(
-    tx: AsyncSession, provider: ProviderId, cycles: Sequence[str], employees: Sequence[str]
+    tx: AsyncConnection, provider: ProviderId, cycles: Sequence[str], employees: Sequence[str]
 ) -> dict[tuple[str, str], Latest]:
     """By cycle and employee. Lock the people first."""
     rows = await tx.execute(_LATEST, {"provider": provider, "cycles": cycles, "employees": employees})
     return {(row.cycle, row.employee): Latest(row.version, bytes(row.digest)) for row in rows}
 
 
-async def save(tx: AsyncSession, provider: ProviderId, versions: Sequence[ScorecardVersion]) -> None:
+async def save(tx: AsyncConnection, provider: ProviderId, versions: Sequence[ScorecardVersion]) -> None:
     """Add versions and show them as the newest of their people, who are locked."""
     results = [each.result for each in versions]
     accepted = [each.acceptance for each in versions]
@@ -187,18 +187,18 @@ async def save(tx: AsyncSession, provider: ProviderId, versions: Sequence[Scorec
     await tx.execute(_SHOW, shared | shown)
 
 
-async def made_by(tx: AsyncSession, provider: ProviderId, cycle: str, employee: str, version: int) -> str | None:
+async def made_by(tx: AsyncConnection, provider: ProviderId, cycle: str, employee: str, version: int) -> str | None:
     """The trace context of the work that made a version."""
     values = {"provider": provider, "cycle": cycle, "employee": employee, "version": version}
     found: str | None = await tx.scalar(_MADE_BY, values)
     return found
 
 
-async def count(tx: AsyncSession, provider: ProviderId, cycle: str) -> int:
+async def count(tx: AsyncConnection, provider: ProviderId, cycle: str) -> int:
     return int((await tx.execute(_COUNT, {"provider": provider, "cycle": cycle})).scalar_one())
 
 
-async def behind(tx: AsyncSession, provider: ProviderId, cycle: Cycle, *, kind: str, limit: int) -> list[str]:
+async def behind(tx: AsyncConnection, provider: ProviderId, cycle: Cycle, *, kind: str, limit: int) -> list[str]:
     """The next people of the cycle who have no scorecard yet or whose timer of `kind` says that something changed."""
     values = {
         "provider": provider,
@@ -212,14 +212,14 @@ async def behind(tx: AsyncSession, provider: ProviderId, cycle: Cycle, *, kind: 
     return list((await tx.execute(_BEHIND, values)).scalars())
 
 
-async def pending(tx: AsyncSession, provider: ProviderId, *, kind: str, prefix: str) -> bool:
+async def pending(tx: AsyncConnection, provider: ProviderId, *, kind: str, prefix: str) -> bool:
     """Whether timers of `kind` wait or run whose key begins with `prefix`."""
     values = {"provider": provider, "kind": kind, "prefix": prefix}
     return bool((await tx.execute(_PENDING, values)).scalar_one())
 
 
 async def get(
-    tx: AsyncSession, provider: ProviderId, cycle: str, employee: str, version: int | None = None
+    tx: AsyncConnection, provider: ProviderId, cycle: str, employee: str, version: int | None = None
 ) -> ScorecardVersion | None:
     """That version, or the newest."""
     values = {"provider": provider, "cycle": cycle, "employee": employee, "version": version}
@@ -228,14 +228,14 @@ async def get(
 
 
 async def versions(
-    tx: AsyncSession, provider: ProviderId, cycle: str, employee: str, *, after: int, limit: int
+    tx: AsyncConnection, provider: ProviderId, cycle: str, employee: str, *, after: int, limit: int
 ) -> list[ScorecardVersion]:
     values = {"provider": provider, "cycle": cycle, "employee": employee, "after": after, "limit": limit}
     return [_version(row) for row in await tx.execute(_VERSIONS, values)]
 
 
 async def page(
-    tx: AsyncSession, provider: ProviderId, cycle: str, filters: Filters, *, after: str, limit: int
+    tx: AsyncConnection, provider: ProviderId, cycle: str, filters: Filters, *, after: str, limit: int
 ) -> list[Listed]:
     values = {
         "provider": provider,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 
 from sqlalchemy import Row, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scoring.model.templates import (
     Aggregation,
@@ -87,7 +87,7 @@ _METRICS = text("""
 """)
 
 
-async def insert(tx: AsyncSession, provider: ProviderId, template: str, name: str, selector: Selector) -> bool:
+async def insert(tx: AsyncConnection, provider: ProviderId, template: str, name: str, selector: Selector) -> bool:
     """`False` when its id or its selector is taken."""
     values = {
         "provider": provider,
@@ -101,7 +101,7 @@ async def insert(tx: AsyncSession, provider: ProviderId, template: str, name: st
 
 
 async def heads(
-    tx: AsyncSession, provider: ProviderId, *, template: str | None = None, after: str = "", limit: int = 1
+    tx: AsyncConnection, provider: ProviderId, *, template: str | None = None, after: str = "", limit: int = 1
 ) -> list[TemplateHead]:
     values = {"provider": provider, "template": template, "after": after, "limit": limit}
     return [
@@ -116,13 +116,13 @@ async def heads(
     ]
 
 
-async def lock(tx: AsyncSession, provider: ProviderId, template: str) -> bool:
+async def lock(tx: AsyncConnection, provider: ProviderId, template: str) -> bool:
     """Whether it exists; nobody adds or publishes a version of it until the transaction ends."""
     found = await tx.execute(_LOCK, {"provider": provider, "template": template})
     return found.scalar_one_or_none() is not None
 
 
-async def add_version(tx: AsyncSession, provider: ProviderId, content: TemplateVersion) -> int:
+async def add_version(tx: AsyncConnection, provider: ProviderId, content: TemplateVersion) -> int:
     values = {
         "provider": provider,
         "template": content.template,
@@ -136,7 +136,7 @@ async def add_version(tx: AsyncSession, provider: ProviderId, content: TemplateV
 
 
 async def versions(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     provider: ProviderId,
     template: str,
     *,
@@ -152,7 +152,7 @@ async def versions(
 
 
 async def publish(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     provider: ProviderId,
     content: TemplateVersion,
     metrics: Mapping[str, MetricRule],
@@ -171,7 +171,7 @@ async def publish(
     await tx.execute(_PUBLISH, values)
 
 
-async def published(tx: AsyncSession, provider: ProviderId, until: date) -> list[Template]:
+async def published(tx: AsyncConnection, provider: ProviderId, until: date) -> list[Template]:
     """Every template with those of its published versions that begin by `until`."""
     found: dict[str, list[TemplateVersion]] = defaultdict(list)
     selectors: dict[str, Selector] = {}
@@ -182,7 +182,7 @@ async def published(tx: AsyncSession, provider: ProviderId, until: date) -> list
 
 
 async def put_metrics(
-    tx: AsyncSession,
+    tx: AsyncConnection,
     provider: ProviderId,
     metrics: Mapping[str, tuple[int, MetricRule, bool]],
 ) -> None:
@@ -203,7 +203,7 @@ async def put_metrics(
 
 
 async def metrics(
-    tx: AsyncSession, provider: ProviderId, names: Sequence[str]
+    tx: AsyncConnection, provider: ProviderId, names: Sequence[str]
 ) -> tuple[dict[str, MetricRule], frozenset[str]]:
     """The rules of those that are defined, and which of them are developmental."""
     rows = (await tx.execute(_METRICS, {"provider": provider, "metrics": sorted(names)})).all()

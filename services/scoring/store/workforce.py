@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scoring.model.people import Assignment, Person, Placement
 from shared.contracts.ids import ProviderId
@@ -71,14 +71,14 @@ _MANAGED_BY = text("""
 """)
 
 
-async def take_newer(tx: AsyncSession, provider: ProviderId, versions: Mapping[str, int]) -> set[str]:
+async def take_newer(tx: AsyncConnection, provider: ProviderId, versions: Mapping[str, int]) -> set[str]:
     """Lock the people and note their states' versions; those whose state is newer than the one that was known."""
     names = sorted(versions)
     values = {"provider": provider, "employees": names, "versions": [versions[name] for name in names]}
     return set((await tx.execute(_TAKE_NEWER, values)).scalars())
 
 
-async def replace(tx: AsyncSession, provider: ProviderId, people: Mapping[str, Person]) -> None:
+async def replace(tx: AsyncConnection, provider: ProviderId, people: Mapping[str, Person]) -> None:
     """Put these states in the place of whatever was known of these people."""
     whose = {"provider": provider, "employees": sorted(people)}
     await tx.execute(_FORGET_ASSIGNMENTS, whose)
@@ -109,7 +109,7 @@ async def replace(tx: AsyncSession, provider: ProviderId, people: Mapping[str, P
     await tx.execute(_INSERT_ABSENCES, absences)
 
 
-async def people(tx: AsyncSession, provider: ProviderId, employees: Sequence[str]) -> dict[str, Person]:
+async def people(tx: AsyncConnection, provider: ProviderId, employees: Sequence[str]) -> dict[str, Person]:
     whose = {"provider": provider, "employees": sorted(employees)}
     assignments: dict[str, list[Assignment]] = defaultdict(list)
     for employee, valid_from, valid_to, *place in await tx.execute(_ASSIGNMENTS, whose):
@@ -121,14 +121,14 @@ async def people(tx: AsyncSession, provider: ProviderId, employees: Sequence[str
 
 
 async def assigned_between(
-    tx: AsyncSession, provider: ProviderId, starts_on: date, ends_on: date, *, after: str, limit: int
+    tx: AsyncConnection, provider: ProviderId, starts_on: date, ends_on: date, *, after: str, limit: int
 ) -> list[str]:
     """The next people behind `after` with an assignment on any of the days."""
     values = {"provider": provider, "starts_on": starts_on, "ends_on": ends_on, "after": after, "limit": limit}
     return list((await tx.execute(_INSIDE, values)).scalars())
 
 
-async def reports_to(tx: AsyncSession, provider: ProviderId, employee: str, manager: str, day: date) -> bool:
+async def reports_to(tx: AsyncConnection, provider: ProviderId, employee: str, manager: str, day: date) -> bool:
     """Whether `manager` stands anywhere above `employee` on that day; nobody stands above themselves."""
     values = {"provider": provider, "employee": employee, "manager": manager, "day": day}
     return bool((await tx.execute(_MANAGED_BY, values)).scalar_one())
