@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import asyncpg
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
@@ -17,9 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from shared.contracts.ids import ProviderId
 from shared.messaging import outbox
 from shared.messaging.schema import PROVIDER_SETTING
+from shared.statements import Statement
 
 PLATFORM = ProviderId("-")
 """Stands for no provider at all: what an operator does before or beside any tenant."""
+
+NOBODY = ProviderId("")
+"""Entered by a transaction that has no provider yet: no row is this provider's."""
 
 FROZEN_SECONDS = 60
 """How long a process may stand still before the server ends its session: its locks hold up whoever takes over."""
@@ -61,12 +66,16 @@ class Database:
         """
         async with self.engine.begin() as tx:
             outbox.open_for(tx)
-            if provider is not None:
-                await enter_provider(tx, provider)
+            await enter_provider(tx, provider or NOBODY)
             yield tx
             announces = await outbox.write_pending(tx)
         if announces:
             self.announced.set()
+
+    async def look(self, statement: Statement, **values: object) -> list[asyncpg.Record]:
+        """Run one statement in a transaction of its own that no provider has entered."""
+        async with self.engine.connect() as connection:
+            return await statement.rows_alone(connection, **values)
 
     async def close(self) -> None:
         await self.engine.dispose()
@@ -74,7 +83,10 @@ class Database:
 
 async def enter_provider(tx: AsyncConnection, provider: ProviderId) -> None:
     """Confine the rest of the transaction to `provider`; the setting ends with the transaction."""
-    await tx.execute(text(f"SELECT set_config('{PROVIDER_SETTING}', :provider, true)"), {"provider": provider})
+    await tx.execute(_ENTER, {"provider": provider})
+
+
+_ENTER = text(f"SELECT set_config('{PROVIDER_SETTING}', :provider, true)")
 
 
 def _upgrade(connection: Connection, versions: Path) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import telemetry
 from shared.contracts.event import Event
 from shared.contracts.topics import topic_of
+from shared.statements import Statement
 
 _PENDING = "outbox.pending"
 
@@ -34,7 +34,7 @@ def append(tx: AsyncConnection, events: Iterable[Event]) -> None:
 # Each column travels as one text that the database cuts up again: a driver encodes an array element by element, which
 # costs more than the insert. JSON escapes control characters and ids have none, so no value contains the separator.
 _SEPARATOR = "\x1f"
-_INSERT = text("""
+_INSERT = Statement("""
     INSERT INTO outbox (topic, key, partition, event_type, provider_id, body, traceparent)
     SELECT topic, key, CAST(partition AS integer), event_type, provider_id, body, traceparent
     FROM unnest(string_to_array(:topics, E'\\x1f'), string_to_array(:keys, E'\\x1f'),
@@ -61,5 +61,5 @@ async def write_pending(tx: AsyncConnection) -> bool:
         "bodies": (event.model_dump_json() for event in events),
         "traceparents": (traceparent or "" for _, traceparent in pending),
     }
-    await tx.execute(_INSERT, {name: _SEPARATOR.join(column) for name, column in columns.items()})
+    await _INSERT.rows(tx, **{name: _SEPARATOR.join(column) for name, column in columns.items()})
     return True

@@ -137,7 +137,7 @@ async def list_sources(
 @router.get("/{source}")
 async def get_source(source: Source_, who: Reader, app: App, response: Response) -> SourceOut:
     async with app.database.begin(who.tenant) as tx:
-        kept = await store.source(tx, source)
+        kept = await store.source(tx, who.tenant, source)
     if kept is None:
         raise NotFound("there is no source of this id")
     response.headers["ETag"] = etag(kept.version)
@@ -156,7 +156,7 @@ async def post_key(source: Source_, body: KeyIn, who: Editor, app: App) -> NewKe
 @router.get("/{source}/keys", response_model=Page[KeyOut])
 async def list_keys(source: Source_, who: Reader, app: App, paging: Paging) -> Page[KeyOut] | Response:
     async with app.database.begin(who.tenant) as tx:
-        if await store.source(tx, source) is None:
+        if await store.source(tx, who.tenant, source) is None:
             raise NotFound("there is no source of this id")
         found = await store.keys_page(tx, source, paging.after(tuple[AwareDatetime, Id]), paging.fetch)
     return paging.page(KeyOut, [KeyOut.of(row) for row in found], key=lambda one: (one.created_at, one.id))
@@ -182,7 +182,7 @@ async def put_agents(source: Source_, request: Request, who: Editor, app: App) -
 @router.get("/{source}/agents", response_model=Page[AgentOut])
 async def list_agents(source: Source_, who: Reader, app: App, paging: Paging) -> Page[AgentOut] | Response:
     async with app.database.begin(who.tenant) as tx:
-        if await store.source(tx, source) is None:
+        if await store.source(tx, who.tenant, source) is None:
             raise NotFound("there is no source of this id")
         found = await store.mappings_page(tx, source, paging.after(tuple[Agent, date]), paging.fetch)
     shown = [AgentOut.model_validate(mapping, from_attributes=True) for mapping in found]

@@ -38,8 +38,7 @@ class RequiresKey(Requires):
                 raise Forbidden("a source shows its API key, not a token", code="no-source")
             return who
         claimed = parse_api_key(api_key)
-        async with app.database.begin() as tx:
-            found = await sources.find_key(tx, claimed.id) if claimed else None
+        found = await sources.find_key(app.database, claimed.id) if claimed else None
         if claimed is None or found is None or not claimed.matches(found[1].digest):
             raise Unauthenticated("this is not an API key of ours", code="unknown-key")
         provider, key = found

@@ -82,7 +82,7 @@ async def _conclude(tx: AsyncConnection, submission: Submission, outcome: Outcom
 
 
 async def _journal(tx: AsyncConnection, submission: Submission) -> Outcome:
-    source = await sources.source(tx, submission.source)
+    source = await sources.source(tx, submission.provider, submission.source)
     if source is None:
         raise NotFound("there is no source of this id")
     outcome = Outcome()

@@ -45,7 +45,7 @@ async def issue_key(
     tx: AsyncConnection, source: SourceId, scopes: Sequence[Scope], expires_at: datetime, by: By
 ) -> tuple[str, KeyRow]:
     """The key as text, which is never stored, and what is."""
-    if await sources.source(tx, source, lock=True) is None:
+    if await sources.lock_source(tx, source) is None:
         raise NotFound("there is no source of this id")
     if expires_at <= by.now:
         problem = FieldProblem("/expires_at", "in-the-past", "a key has to be valid for some time")
@@ -74,7 +74,7 @@ async def map_agents(
 ) -> tuple[int, int, list[Rejection]]:
     """How many mappings were saved, how many stood so already, and which were refused."""
     # The source's row is locked: overlaps are judged on what two loads at once would both believe to be everything.
-    if await sources.source(tx, source, lock=True) is None:
+    if await sources.lock_source(tx, source) is None:
         raise NotFound("there is no source of this id")
     known = await employees.known(tx, by.provider, {mapping.employee for _, mapping in items})
     stored = await sources.mappings(tx, by.provider, source, {mapping.agent for _, mapping in items})

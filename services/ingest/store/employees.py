@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.ingest.model import Absence, Assignment, Employee, Kept, Workplace
 from services.ingest.tables import absences, assignments, employees
 from shared.contracts.ids import ClientId, EmployeeId, LineOfBusiness, ProviderId
+from shared.statements import Statement
 from shared.web import keyset
 
 _LOCK = text("""
@@ -161,7 +162,7 @@ async def _whole(tx: AsyncConnection, rows: Sequence[Row[tuple[object, ...]]]) -
     ]
 
 
-_WORKPLACES = text("""
+_WORKPLACES = Statement("""
     SELECT employee_id, valid_from, valid_to, time_zone, client_id, line_of_business FROM assignments
     WHERE provider_id = :provider AND employee_id = ANY(CAST(:ids AS text[]))
     ORDER BY employee_id, valid_from
@@ -174,7 +175,7 @@ async def workplaces(
     """In order of date."""
     found: dict[EmployeeId, list[Workplace]] = defaultdict(list)
     if people:
-        rows = await tx.execute(_WORKPLACES, {"provider": provider, "ids": list(people)})
-        for employee, start, end, zone, client, line in rows.all():
+        rows = await _WORKPLACES.rows(tx, provider=provider, ids=list(people))
+        for employee, start, end, zone, client, line in rows:
             found[employee].append(Workplace(start, end, ZoneInfo(zone), client, line))
     return found

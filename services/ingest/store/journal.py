@@ -14,18 +14,19 @@ from services.ingest.model import JournalRow, Original
 from services.ingest.tables import conflicts
 from shared.contracts.ids import EmployeeId, KpiEventId, MetricKey, ProviderId, SourceId
 from shared.contracts.topics import KPI_EVENTS
+from shared.statements import Statement
 from shared.web import keyset
 
 # Shared by everything that announces KPI events or feedback of a provider, taken alone by the seal. Outbox rows are
 # written at the end of a transaction, under this lock: whoever holds it alone knows that all that was acknowledged
 # before has smaller outbox ids, and that whatever comes later gets greater ones than its own.
-_JOIN_INTAKE = text("SELECT pg_advisory_xact_lock_shared(hashtextextended('intake of ' || :provider, 0))")
+_JOIN_INTAKE = Statement("SELECT pg_advisory_xact_lock_shared(hashtextextended('intake of ' || :provider, 0))")
 _CLOSE_INTAKE = text("SELECT pg_advisory_xact_lock(hashtextextended('intake of ' || :provider, 0))")
 
 
 async def join_intake(tx: AsyncConnection, provider: ProviderId) -> None:
     """Take part in the provider's intake until the transaction ends; before anything is read that a seal changes."""
-    await tx.execute(_JOIN_INTAKE, {"provider": provider})
+    await _JOIN_INTAKE.rows(tx, provider=provider)
 
 
 async def close_intake(tx: AsyncConnection, provider: ProviderId) -> None:
@@ -36,7 +37,7 @@ async def close_intake(tx: AsyncConnection, provider: ProviderId) -> None:
 # Each column travels as one text, cut up again by the database: the driver would encode an array element by element,
 # which costs more than everything else here together. No value contains the separator, which is a control character.
 _SEPARATOR = "\x1f"
-_APPEND = text("""
+_APPEND = Statement("""
     WITH event AS (
         SELECT * FROM unnest(string_to_array(:ids, E'\\x1f'), string_to_array(:kinds, E'\\x1f'),
                 string_to_array(:roots, E'\\x1f', ''), string_to_array(:revisions, E'\\x1f'),
@@ -57,7 +58,7 @@ _APPEND = text("""
     )
     SELECT id FROM event EXCEPT SELECT event_id FROM written
 """)
-_DIGESTS = text("""
+_DIGESTS = Statement("""
     SELECT event_id, body_hash FROM kpi_events
     WHERE provider_id = :provider AND event_id = ANY(CAST(:ids AS text[]))
 """)
@@ -86,15 +87,15 @@ async def append(
         "hashes": (row.digest.hex() for row in ordered),
     }
     values = {name: _SEPARATOR.join(column) for name, column in columns.items()}
-    taken = await tx.scalars(_APPEND, {"provider": provider, "now": now, "trace_id": trace_id, **values})
-    return set(taken.all())
+    taken = await _APPEND.rows(tx, provider=provider, now=now, trace_id=trace_id, **values)
+    return {KpiEventId(row["id"]) for row in taken}
 
 
 async def digests(tx: AsyncConnection, provider: ProviderId, ids: Collection[KpiEventId]) -> dict[KpiEventId, bytes]:
     """Of those ids that are taken."""
     if not ids:
         return {}
-    rows = await tx.execute(_DIGESTS, {"provider": provider, "ids": list(ids)})
+    rows = await _DIGESTS.rows(tx, provider=provider, ids=list(ids))
     return {KpiEventId(event): bytes(found) for event, found in rows}
 
 

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import Row, select, text, update
+from sqlalchemy import Row, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.model import Kept, Metric
 from services.ingest.tables import metrics
 from shared.contracts.ids import MetricKey, ProviderId
+from shared.statements import Statement
 from shared.web import keyset
 
 _DESCRIBED = [column for column in metrics.c if column.name not in ("provider_id", "metric", "version")]
@@ -46,12 +47,12 @@ async def page(tx: AsyncConnection, after: tuple[object, ...] | None, fetch: int
     return [_metric(row) for row in await tx.execute(keyset(select(metrics), (metrics.c.metric,), after, fetch))]
 
 
-_AGGREGATIONS = text("""
+_AGGREGATIONS = Statement("""
     SELECT metric, aggregation FROM metrics
     WHERE provider_id = :provider AND metric = ANY(CAST(:metrics AS text[]))
 """)
 
 
 async def aggregations(tx: AsyncConnection, provider: ProviderId, keys: Collection[MetricKey]) -> dict[MetricKey, str]:
-    rows = await tx.execute(_AGGREGATIONS, {"provider": provider, "metrics": list(keys)})
-    return {MetricKey(row.metric): row.aggregation for row in rows}
+    rows = await _AGGREGATIONS.rows(tx, provider=provider, metrics=list(keys))
+    return {MetricKey(metric): aggregation for metric, aggregation in rows}

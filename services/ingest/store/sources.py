@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.ingest.model import AgentMapping, Kept, Scope, Source
 from services.ingest.tables import key_lookup, source_agents, source_keys, sources
 from shared.contracts.ids import ClientId, EmployeeId, ProviderId, SourceId
-from shared.database import enter_provider
+from shared.database import Database
+from shared.statements import Statement
 from shared.web import keyset
 
 
@@ -42,10 +43,23 @@ async def change_source(tx: AsyncConnection, provider: ProviderId, source: Sourc
     await tx.execute(update(sources).where(mine).values(_columns(source) | {"version": version}))
 
 
-async def source(tx: AsyncConnection, source_id: SourceId, *, lock: bool = False) -> Kept[Source] | None:
+async def lock_source(tx: AsyncConnection, source_id: SourceId) -> Kept[Source] | None:
+    """The source, which nobody else changes until the transaction ends."""
     mine = select(sources).where(sources.c.source_id == source_id)
-    row = (await tx.execute(mine.with_for_update() if lock else mine)).one_or_none()
+    row = (await tx.execute(mine.with_for_update())).one_or_none()
     return None if row is None else _source(row)
+
+
+_SOURCE = Statement("""
+    SELECT source_id, name, client_id, lines_of_business, version FROM sources
+    WHERE provider_id = :provider AND source_id = :source
+""")
+
+
+async def source(tx: AsyncConnection, provider: ProviderId, source_id: SourceId) -> Kept[Source] | None:
+    for found, name, client, lines, version in await _SOURCE.rows(tx, provider=provider, source=source_id):
+        return Kept(Source(found, name, client, tuple(lines)), version)
+    return None
 
 
 async def sources_page(
@@ -73,14 +87,17 @@ def _key(row: Row[tuple[object, ...]]) -> KeyRow:
     return KeyRow(row.key_id, SourceId(row.source_id), bytes(row.digest), scopes, *times)
 
 
-async def find_key(tx: AsyncConnection, key_id: str) -> tuple[ProviderId, KeyRow] | None:
-    """A key and whose it is, in a transaction that has no provider yet and has that one afterwards."""
-    provider = await tx.scalar(select(key_lookup.c.provider_id).where(key_lookup.c.key_id == key_id))
-    if provider is None:
-        return None
-    await enter_provider(tx, ProviderId(provider))
-    row = (await tx.execute(select(source_keys).where(source_keys.c.key_id == key_id))).one_or_none()
-    return None if row is None else (ProviderId(provider), _key(row))
+_FIND_KEY = Statement("SELECT * FROM find_key(:key)")
+
+
+async def find_key(database: Database, key_id: str) -> tuple[ProviderId, KeyRow] | None:
+    """A key and whose it is, before any provider is known."""
+    for provider, source_id, digest, scopes, created_at, expires_at, revoked_at in await database.look(
+        _FIND_KEY, key=key_id
+    ):
+        times = (created_at, expires_at, revoked_at)
+        return provider, KeyRow(key_id, source_id, digest, tuple(map(Scope, scopes)), *times)
+    return None
 
 
 async def add_key(tx: AsyncConnection, provider: ProviderId, row: KeyRow, by: str) -> None:
@@ -127,7 +144,7 @@ def _mapping(row: Row[tuple[object, ...]]) -> AgentMapping:
     return AgentMapping(row.agent, EmployeeId(row.employee_id), row.valid_from, row.valid_to)
 
 
-_AGENTS = text("""
+_AGENTS = Statement("""
     SELECT agent, employee_id, valid_from, valid_to FROM source_agents
     WHERE provider_id = :provider AND source_id = :source AND agent = ANY(CAST(:agents AS text[]))
     ORDER BY agent, valid_from
@@ -140,8 +157,7 @@ async def mappings(
     """By agent id, in order of date."""
     found: dict[str, list[AgentMapping]] = defaultdict(list)
     if agents:
-        values = {"provider": provider, "source": source_id, "agents": list(agents)}
-        for row in (await tx.execute(_AGENTS, values)).all():
+        for row in await _AGENTS.rows(tx, provider=provider, source=source_id, agents=list(agents)):
             found[row[0]].append(AgentMapping(*row))
     return found
 
