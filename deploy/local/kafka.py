@@ -18,7 +18,8 @@ from deploy.local.processes import LocalStackError, ProcessId, end, find_process
 
 _METADATA_REQUEST = struct.pack(">hhih", 3, 4, 1, -1) + struct.pack(">i?", 0, False)
 _HEAP = ("-Xms256m", "-Xmx512m")
-_JVM = ("-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-Djava.awt.headless=true", "-Dfile.encoding=UTF-8")
+# A concurrent collector would mark all the time: what the broker keeps is most of this heap.
+_JVM = ("-XX:+UseSerialGC", "-Djava.awt.headless=true", "-Dfile.encoding=UTF-8")
 
 
 class KafkaBroker:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -71,19 +72,27 @@ class Batch:
 def headers_of(
     *, event_id: str, event_type: str, time: datetime, source: str, provider: str, key: str, traceparent: str | None
 ) -> list[tuple[str, bytes]]:
+    return [
+        ("ce_id", event_id.encode()),
+        ("ce_time", time.isoformat().encode()),
+        ("ce_subject", key.encode()),
+        *_alike(event_type, source, provider, traceparent),
+    ]
+
+
+@functools.lru_cache(maxsize=1_024)
+def _alike(event_type: str, source: str, provider: str, traceparent: str | None) -> tuple[tuple[str, bytes], ...]:
+    """The headers that all events of one transaction share."""
     attributes = {
         "ce_specversion": "1.0",
-        "ce_id": event_id,
         "ce_type": event_type,
         "ce_source": f"/plumbline/{source}",
-        "ce_time": time.isoformat(),
-        "ce_subject": key,
         _PROVIDER_HEADER: provider,
         "content-type": "application/json",
     }
     if traceparent:
         attributes["traceparent"] = traceparent
-    return [(name, value.encode()) for name, value in attributes.items()]
+    return tuple((name, value.encode()) for name, value in attributes.items())
 
 
 def provider_of(record: Record) -> ProviderId | None:

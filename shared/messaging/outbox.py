@@ -34,6 +34,7 @@ def append(tx: AsyncConnection, events: Iterable[Event]) -> None:
 # Each column travels as one text that the database cuts up again: a driver encodes an array element by element, which
 # costs more than the insert. JSON escapes control characters and ids have none, so no value contains the separator.
 _SEPARATOR = "\x1f"
+_COLUMNS = ("topics", "keys", "partitions", "types", "providers", "bodies", "traceparents")
 _INSERT = Statement("""
     INSERT INTO outbox (topic, key, partition, event_type, provider_id, body, traceparent)
     SELECT topic, key, CAST(partition AS integer), event_type, provider_id, body, traceparent
@@ -51,15 +52,14 @@ async def write_pending(tx: AsyncConnection) -> bool:
     pending: list[tuple[Event, str | None]] = tx.info.pop(_PENDING)
     if not pending:
         return False
-    events = [event for event, _ in pending]
-    columns: dict[str, Iterable[str]] = {
-        "topics": (topic_of(event).name for event in events),
-        "keys": (event.key() for event in events),
-        "partitions": ("" if event.partition() is None else str(event.partition()) for event in events),
-        "types": (event.TYPE for event in events),
-        "providers": (event.provider for event in events),
-        "bodies": (event.model_dump_json() for event in events),
-        "traceparents": (traceparent or "" for _, traceparent in pending),
-    }
-    await _INSERT.rows(tx, **{name: _SEPARATOR.join(column) for name, column in columns.items()})
+    columns = map(_SEPARATOR.join, zip(*(_row(event, traceparent) for event, traceparent in pending), strict=True))
+    await _INSERT.rows(tx, **dict(zip(_COLUMNS, columns, strict=True)))
     return True
+
+
+def _row(event: Event, traceparent: str | None) -> tuple[str, ...]:
+    """The texts of `_COLUMNS`."""
+    fixed = event.partition()
+    partition = "" if fixed is None else str(fixed)
+    body = event.model_dump_json()
+    return topic_of(event).name, event.key(), partition, event.TYPE, event.provider, body, traceparent or ""

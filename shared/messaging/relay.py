@@ -31,7 +31,8 @@ IDLE_SECONDS = 0.1
 _LOCK = 7_201_853_002
 
 _READ = """
-    SELECT id, topic, key, partition, event_id, event_type, event_time, provider_id, body, traceparent
+    SELECT id, topic, key, partition, CAST(event_id AS text) AS event_id, event_type, event_time, provider_id, body,
+           traceparent
     FROM outbox ORDER BY id LIMIT $1
 """
 _DELETE = "DELETE FROM outbox WHERE id = ANY($1::bigint[])"
@@ -153,7 +154,7 @@ class Relay:
 
     def _append(self, batch: BatchBuilder, row: asyncpg.Record) -> bool:
         headers = headers_of(
-            event_id=str(row["event_id"]),
+            event_id=row["event_id"],
             event_type=row["event_type"],
             time=row["event_time"],
             source=self._service,

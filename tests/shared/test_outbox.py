@@ -7,7 +7,7 @@ import time
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, ResourceClosedError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.contracts.ids import ProviderId
@@ -53,8 +53,14 @@ async def test_an_event_outside_a_unit_of_work_is_refused_at_once(ledger_databas
 async def test_an_event_after_the_unit_of_work_is_refused_at_once(ledger_database: Database) -> None:
     async with ledger_database.begin() as tx:
         pass
-    with pytest.raises(RuntimeError, match=r"Database\.begin"):
+    with pytest.raises(ResourceClosedError):
         outbox.append(tx, events(1))
+
+
+async def test_an_event_in_a_transaction_that_nobody_would_write_it_in_is_refused(ledger_database: Database) -> None:
+    async with ledger_database.engine.begin() as tx:
+        with pytest.raises(RuntimeError, match=r"Database\.begin"):
+            outbox.append(tx, events(1))
 
 
 async def test_what_is_undone_announces_nothing(ledger_database: Database) -> None:
