@@ -49,7 +49,8 @@ class PostgresServer:
 
     Root cannot run PostgreSQL. For root the server runs as the user `postgres`, or `nobody` where
     that is missing, and because that user may not be able to enter the folders above `state`, the
-    data and a copy of the binaries live under /var/lib/plumbline; passwords stay in `state`.
+    data and a copy of the binaries live under /var/lib/plumbline; passwords stay in `state`, and when
+    `state` was deleted the data is as well.
     """
 
     def __init__(self, state: Path, port: int, *, durable: bool = True) -> None:
@@ -61,6 +62,7 @@ class PostgresServer:
         self._home = self.state if self.account is None else _AS_ROOT / digest
         self.data = self._home / "data"
         self.log = self.state / "postgres.log"
+        self._password_file = self.state / "superuser.password"
 
     def start(self, within: float = 60) -> None:
         """Starts the server in the background and returns once it accepts connections; a running one is left alone."""
@@ -139,6 +141,10 @@ class PostgresServer:
                 _copy_binaries(_AS_ROOT)
                 self._home.mkdir(exist_ok=True)
                 self._home.chmod(0o711)
+            if not self._password_file.exists():
+                # Whoever deleted `state` wanted to begin anew; what root keeps elsewhere opens to no password any more.
+                self.stop("immediate")
+                shutil.rmtree(self.data, ignore_errors=True)
             if not self.data.exists():
                 self._initialise()
 
@@ -205,7 +211,7 @@ class PostgresServer:
         return []
 
     def _superuser_password(self) -> str:
-        return secret(self.state / "superuser.password")
+        return secret(self._password_file)
 
     def _binaries(self) -> Path:
         return _wheel_binaries() if self.account is None else _copied_binaries(_AS_ROOT)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,3 +159,15 @@ def test_starting_a_running_server_leaves_it_alone(server: PostgresServer) -> No
     before = server.process()
     PostgresServer(server.state, server.port, durable=False).start()
     assert server.process() == before
+
+
+def test_a_deleted_state_is_a_new_beginning(tmp_path: Path) -> None:
+    server = PostgresServer(tmp_path / "state", free_port(), durable=False)
+    try:
+        server.start()
+        server.run_sql("CREATE DATABASE forgotten")
+        shutil.rmtree(server.state)
+        server.start()
+        assert server.run_sql("SELECT count(*) FROM pg_database WHERE datname = 'forgotten'").strip() == "0"
+    finally:
+        server.destroy()
