@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared import telemetry
 from shared.contracts.event import Event
 from shared.contracts.topics import topic_of
-from shared.statements import Statement
+from shared.statements import Statement, column
 
 _PENDING = "outbox.pending"
 
@@ -31,9 +31,6 @@ def append(tx: AsyncConnection, events: Iterable[Event]) -> None:
     tx.info[_PENDING].extend((event, traceparent) for event in events)
 
 
-# Each column travels as one text that the database cuts up again: a driver encodes an array element by element, which
-# costs more than the insert. JSON escapes control characters and ids have none, so no value contains the separator.
-_SEPARATOR = "\x1f"
 _COLUMNS = ("topics", "keys", "partitions", "types", "providers", "bodies", "traceparents")
 _INSERT = Statement("""
     INSERT INTO outbox (topic, key, partition, event_type, provider_id, body, traceparent)
@@ -52,7 +49,7 @@ async def write_pending(tx: AsyncConnection) -> bool:
     pending: list[tuple[Event, str | None]] = tx.info.pop(_PENDING)
     if not pending:
         return False
-    columns = map(_SEPARATOR.join, zip(*(_row(event, traceparent) for event, traceparent in pending), strict=True))
+    columns = map(column, zip(*(_row(event, traceparent) for event, traceparent in pending), strict=True))
     await _INSERT.rows(tx, **dict(zip(_COLUMNS, columns, strict=True)))
     return True
 

@@ -33,7 +33,7 @@ def main() -> int:
     with rig(ROOT / ".plumbline" / "bench") as running:
         for name in chosen:
             console.print(f"measuring {name} …")
-            for measure in MEASUREMENTS[name](running):
+            for measure in MEASUREMENTS[name](running.for_measurement(name)):
                 console.print(f"  {measure.name}: {measure.value:.2f}")
                 found.append(measure)
     table = Table(title=f"{datetime.now(UTC):%Y-%m-%d}, {machine()}")

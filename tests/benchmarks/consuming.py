@@ -22,7 +22,7 @@ from tests.benchmarks.rig import Rig
 from tests.benchmarks.scoring_rig import applied, ends, facts, metric, open_cycle, people, produce, scored
 
 PEOPLE = 20_000
-EVENTS = 40_000
+EVENTS = 200_000
 PLAIN_EVENTS = 1_500
 PAIRS = 5
 

@@ -11,7 +11,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.error import URLError
 
@@ -35,6 +35,14 @@ SOURCE = "acd"
 class Rig:
     stack: Stack
     signer: TokenSigner
+    topic_prefix: str = ""
+    """Each measurement has topics of its own: a fresh database reads its topics from their beginning."""
+
+    def for_measurement(self, name: str) -> Rig:
+        found = replace(self, topic_prefix=f"{name}-{time.time_ns()}.")
+        settings = KafkaSettings(kafka_bootstrap=self.stack.kafka_bootstrap, kafka_topic_prefix=found.topic_prefix)
+        asyncio.run(create_topics(settings))
+        return found
 
     def token(self, *roles: str, provider: str | None = PROVIDER) -> dict[str, str]:
         return {"authorization": f"Bearer {self.signer.token(provider=provider, roles=roles)}"}
@@ -63,6 +71,7 @@ class Rig:
     def service(self, name: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
         """The service as a process of its own, ready; `settings` override its environment (without the prefix)."""
         environment = service_environment(name, self.stack)
+        settings = {"kafka_topic_prefix": self.topic_prefix, **settings}
         environment |= {f"{name.upper()}_{key.upper()}": value for key, value in settings.items()}
         with self.process([sys.executable, "-m", f"services.{name}"], environment, self.stack.port(name)) as process:
             yield process
@@ -126,7 +135,6 @@ def rig(state: Path) -> Iterator[Rig]:
     issuer += ["--port", str(stack.port("issuer"))]
     found = Rig(stack, signer)
     try:
-        asyncio.run(create_topics(KafkaSettings(kafka_bootstrap=stack.kafka_bootstrap)))
         discovery = "/.well-known/openid-configuration"
         with found.process(issuer, process_environment(stack), stack.port("issuer"), path=discovery):
             yield found

@@ -114,7 +114,7 @@ async def produce(rig: Rig, events: Iterable[Event]) -> None:
             traceparent=None,
         )
         value = event.model_dump_json().encode()
-        name = topic_of(event).name
+        name = rig.topic_prefix + topic_of(event).name
         pending.append(await producer.send(name, value, key=event.key().encode(), headers=headers))
     for future in pending:
         await future
@@ -124,7 +124,7 @@ async def produce(rig: Rig, events: Iterable[Event]) -> None:
 async def ends(rig: Rig) -> dict[TopicPartition, int]:
     consumer = AIOKafkaConsumer(bootstrap_servers=rig.stack.kafka_bootstrap)
     await consumer.start()
-    where = [TopicPartition(KPI_EVENTS.name, number) for number in range(KPI_EVENTS.partitions)]
+    where = [TopicPartition(rig.topic_prefix + KPI_EVENTS.name, number) for number in range(KPI_EVENTS.partitions)]
     found = dict(await consumer.end_offsets(where))
     await consumer.stop()
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import statistics
 import sys
@@ -11,31 +12,35 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import asyncpg
+
 from deploy.local.databases import SERVICES
 from deploy.local.environment import process_environment
 from tests.benchmarks.load import bodies, exchange, post_all, request
 from tests.benchmarks.report import Measure, Pair, paired
 from tests.benchmarks.rig import Rig, drained, set_up_ingest
-from tests.benchmarks.scoring_rig import CYCLE, open_cycle
+from tests.benchmarks.scoring_rig import CYCLE, applied, open_cycle, scored
 
 PATH = "/v1/kpi-events"
 PROBES = 120
-HALF_RATE = 1_500
-"""Events a second beside the probes: about half of what ingest and scoring sustain together on two cores."""
+BURST = 30_000
+"""Events posted at once to see what ingest and scoring sustain together."""
 _BLOCK = 100
 
 
 def latency(rig: Rig) -> Iterator[Measure]:
     """One event posted, until the scorecard that contains it can be read, beside a steady load."""
     dsn = rig.database("ingest")
-    rig.database("scoring")
+    dsn_scoring = rig.database("scoring")
     with rig.service("ingest", otlp_endpoint=""), rig.service("scoring", otlp_endpoint=""):
         key = {"x-api-key": set_up_ingest(rig)}
         asyncio.run(drained(dsn))
         _cycle_when_known(rig)
-        samples = asyncio.run(_probe(rig, key))
+        asyncio.run(_sustained(rig, key, dsn_scoring))
+        sustained = asyncio.run(_sustained(rig, key, dsn_scoring))
+        samples = asyncio.run(_probe(rig, key, sustained / 2))
     cuts = statistics.quantiles(samples, n=100)
-    note = f"median {statistics.median(samples):.2f} s, {len(samples)} probes at {HALF_RATE} events/s"
+    note = f"median {statistics.median(samples):.2f} s, {len(samples)} probes beside {sustained / 2:,.0f} events/s"
     yield Measure("POST to readable scorecard, p99", "seconds", cuts[98], at_most=2.0, note=note)
 
 
@@ -51,9 +56,23 @@ def _cycle_when_known(rig: Rig) -> None:
     raise RuntimeError("scoring never heard of the metric")
 
 
-async def _probe(rig: Rig, key: Mapping[str, str]) -> list[float]:
+async def _sustained(rig: Rig, key: Mapping[str, str], dsn_scoring: str) -> float:
+    """Events a second from the first POST until the last scorecard is saved."""
+    connection = await asyncpg.connect(dsn_scoring)
+    before = await applied(connection)
+    payloads = bodies(BURST // _BLOCK, _BLOCK, f"burst-{time.time_ns()}", people=1_900)
+    started = time.perf_counter()
+    await post_all(rig.stack.port("ingest"), PATH, key, payloads, 4)
+    while await applied(connection) < before + BURST or not await scored(connection):
+        await asyncio.sleep(0.05)
+    seconds = time.perf_counter() - started
+    await connection.close()
+    return BURST / seconds
+
+
+async def _probe(rig: Rig, key: Mapping[str, str], rate: float) -> list[float]:
     stop = asyncio.Event()
-    load = asyncio.create_task(_steady(rig, key, stop))
+    load = asyncio.create_task(_steady(rig, key, rate, stop))
     await asyncio.sleep(5)
     token = rig.token("hr_admin")
     samples = []
@@ -65,15 +84,16 @@ async def _probe(rig: Rig, key: Mapping[str, str]) -> list[float]:
     return samples
 
 
-async def _steady(rig: Rig, key: Mapping[str, str], stop: asyncio.Event) -> None:
-    payloads = iter(bodies(4_000, _BLOCK, f"steady-{time.time_ns()}", people=1_900))
+async def _steady(rig: Rig, key: Mapping[str, str], rate: float, stop: asyncio.Event) -> None:
+    salt = f"steady-{time.time_ns()}"
+    payloads = (bodies(1, _BLOCK, f"{salt}-{number}", people=1_900)[0] for number in itertools.count())
     reader, writer = await asyncio.open_connection("127.0.0.1", rig.stack.port("ingest"))
     due = time.perf_counter()
     while not stop.is_set():
         await exchange(
             reader, writer, request("POST", PATH, {"content-type": "application/json", **key}, next(payloads))
         )
-        due += _BLOCK / HALF_RATE
+        due += _BLOCK / rate
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
     writer.close()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Literal, NamedTuple
@@ -14,7 +14,7 @@ from services.ingest.model import JournalRow, Original
 from services.ingest.tables import conflicts
 from shared.contracts.ids import EmployeeId, KpiEventId, MetricKey, ProviderId, SourceId
 from shared.contracts.topics import KPI_EVENTS
-from shared.statements import Statement
+from shared.statements import Statement, column
 from shared.web import keyset
 
 # Shared by everything that announces KPI events or feedback of a provider, taken alone by the seal. Outbox rows are
@@ -34,9 +34,6 @@ async def close_intake(tx: AsyncConnection, provider: ProviderId) -> None:
     await tx.execute(_CLOSE_INTAKE, {"provider": provider})
 
 
-# Each column travels as one text, cut up again by the database: the driver would encode an array element by element,
-# which costs more than everything else here together. No value contains the separator, which is a control character.
-_SEPARATOR = "\x1f"
 _APPEND = Statement("""
     WITH event AS (
         SELECT * FROM unnest(string_to_array(:ids, E'\\x1f'), string_to_array(:kinds, E'\\x1f'),
@@ -72,21 +69,20 @@ async def append(
         return set()
     # Sorted by id, so that two requests with the same events wait for one another instead of forever.
     ordered = sorted(rows)
-    columns: dict[str, Iterable[str]] = {
-        "ids": (row.id for row in ordered),
-        "kinds": (row.kind for row in ordered),
-        "roots": (row.root or "" for row in ordered),
-        "revisions": (str(row.revision) for row in ordered),
-        "agents": (row.agent or "" for row in ordered),
-        "employees": (row.employee for row in ordered),
-        "metrics": (row.metric for row in ordered),
-        "ats": (row.occurred_at.isoformat() for row in ordered),
-        "days": (row.occurred_on.isoformat() for row in ordered),
-        "numerators": ("" if row.numerator is None else str(row.numerator) for row in ordered),
-        "denominators": ("" if row.denominator is None else str(row.denominator) for row in ordered),
-        "hashes": (row.digest.hex() for row in ordered),
+    values = {
+        "ids": column(row.id for row in ordered),
+        "kinds": column(row.kind for row in ordered),
+        "roots": column(row.root or "" for row in ordered),
+        "revisions": column(str(row.revision) for row in ordered),
+        "agents": column(row.agent or "" for row in ordered),
+        "employees": column(row.employee for row in ordered),
+        "metrics": column(row.metric for row in ordered),
+        "ats": column(row.occurred_at.isoformat() for row in ordered),
+        "days": column(row.occurred_on.isoformat() for row in ordered),
+        "numerators": column("" if row.numerator is None else str(row.numerator) for row in ordered),
+        "denominators": column("" if row.denominator is None else str(row.denominator) for row in ordered),
+        "hashes": column(row.digest.hex() for row in ordered),
     }
-    values = {name: _SEPARATOR.join(column) for name, column in columns.items()}
     taken = await _APPEND.rows(tx, provider=provider, now=now, trace_id=trace_id, **values)
     return {KpiEventId(row["id"]) for row in taken}
 

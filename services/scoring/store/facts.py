@@ -16,11 +16,13 @@ from services.scoring.model.facts import Delta, Fact, Source, Sums
 from services.scoring.model.people import Segment
 from services.scoring.model.templates import PartKind
 from shared.contracts.ids import ProviderId
+from shared.statements import Statement, column
 
-_RESERVE = text("""
+_RESERVE = Statement("""
     INSERT INTO employee_heads AS head (provider_id, employee, sequence, revised)
-    SELECT :provider, employee, wanted, revised
-    FROM unnest(CAST(:employees AS text[]), CAST(:wanted AS bigint[]), CAST(:revised AS boolean[]))
+    SELECT :provider, employee, CAST(wanted AS bigint), CAST(revised AS boolean)
+    FROM unnest(string_to_array(:employees, E'\\x1f'), string_to_array(:wanted, E'\\x1f'),
+                string_to_array(:revised, E'\\x1f'))
          AS new (employee, wanted, revised)
     ORDER BY employee
     ON CONFLICT (provider_id, employee) DO UPDATE
@@ -32,14 +34,18 @@ _LOCK = text("""
     WHERE provider_id = :provider AND employee = ANY(CAST(:employees AS text[]))
     ORDER BY employee FOR UPDATE
 """)
-_INSERT = text("""
+_INSERT = Statement("""
     INSERT INTO facts (provider_id, event, root, revision, employee, metric, occurred_on, numerator, denominator,
                        sequence, recorded_at)
-    SELECT :provider, row.*
-    FROM unnest(CAST(:events AS text[]), CAST(:roots AS text[]), CAST(:revisions AS integer[]),
-                CAST(:employees AS text[]), CAST(:metrics AS text[]), CAST(:days AS date[]),
-                CAST(:numerators AS numeric[]), CAST(:denominators AS numeric[]), CAST(:sequences AS bigint[]),
-                CAST(:recorded AS timestamptz[])) AS row
+    SELECT :provider, event, root, CAST(revision AS integer), employee, metric, CAST(day AS date),
+           CAST(numerator AS numeric), CAST(denominator AS numeric), CAST(sequence AS bigint),
+           CAST(recorded AS timestamptz)
+    FROM unnest(string_to_array(:events, E'\\x1f'), string_to_array(:roots, E'\\x1f'),
+                string_to_array(:revisions, E'\\x1f'), string_to_array(:employees, E'\\x1f'),
+                string_to_array(:metrics, E'\\x1f'), string_to_array(:days, E'\\x1f'),
+                string_to_array(:numerators, E'\\x1f', ''), string_to_array(:denominators, E'\\x1f', ''),
+                string_to_array(:sequences, E'\\x1f'), string_to_array(:recorded, E'\\x1f'))
+         AS row (event, root, revision, employee, metric, day, numerator, denominator, sequence, recorded)
     ON CONFLICT DO NOTHING RETURNING event
 """)
 # A first record can only meet revisions that arrived before it; a revision can meet its first record as well.
@@ -50,11 +56,13 @@ _KNOWN = text("""
     SELECT event, root, revision, employee, metric, occurred_on, numerator, denominator FROM facts
     WHERE provider_id = :provider AND root = ANY(CAST(:roots AS text[])) AND event <> root
 """)
-_ADD_SUMS = text("""
+_ADD_SUMS = Statement("""
     INSERT INTO day_sums AS kept (provider_id, employee, day, metric, numerator, denominator, events)
-    SELECT :provider, employee, day, metric, sum(numerator), sum(denominator), sum(events)
-    FROM unnest(CAST(:employees AS text[]), CAST(:days AS date[]), CAST(:metrics AS text[]),
-                CAST(:numerators AS numeric[]), CAST(:denominators AS numeric[]), CAST(:events AS bigint[]))
+    SELECT :provider, employee, CAST(day AS date), metric, sum(CAST(numerator AS numeric)),
+           sum(CAST(denominator AS numeric)), sum(CAST(events AS bigint))
+    FROM unnest(string_to_array(:employees, E'\\x1f'), string_to_array(:days, E'\\x1f'),
+                string_to_array(:metrics, E'\\x1f'), string_to_array(:numerators, E'\\x1f'),
+                string_to_array(:denominators, E'\\x1f'), string_to_array(:events, E'\\x1f'))
          AS delta (employee, day, metric, numerator, denominator, events)
     GROUP BY employee, day, metric ORDER BY employee, day, metric
     ON CONFLICT (provider_id, employee, day, metric) DO UPDATE
@@ -121,19 +129,19 @@ async def reserve(
     """
     wanted = Counter(employees)
     names = sorted(wanted)
-    values = {
-        "provider": provider,
-        "employees": names,
-        "wanted": [wanted[name] for name in names],
-        "revised": [name in revised for name in names],
-    }
-    rows = (await tx.execute(_RESERVE, values)).all()
-    following = {row.employee: row.sequence - wanted[row.employee] for row in rows}
+    rows = await _RESERVE.rows(
+        tx,
+        provider=provider,
+        employees=column(names),
+        wanted=column(str(wanted[name]) for name in names),
+        revised=column(str(name in revised) for name in names),
+    )
+    following = {row["employee"]: row["sequence"] - wanted[row["employee"]] for row in rows}
     numbers: list[int] = []
     for employee in employees:
         following[employee] += 1
         numbers.append(following[employee])
-    return Reserved(numbers, frozenset(row.employee for row in rows if row.revised))
+    return Reserved(numbers, frozenset(row["employee"] for row in rows if row["revised"]))
 
 
 async def lock_heads(tx: AsyncConnection, provider: ProviderId, employees: Sequence[str]) -> dict[str, int]:
@@ -162,36 +170,37 @@ async def insert(
     recorded_at: Sequence[datetime],
 ) -> set[str]:
     """Store what is not stored yet; the ids of what was new."""
-    values = {
-        "provider": provider,
-        "events": [fact.event for fact in facts],
-        "roots": [fact.root for fact in facts],
-        "revisions": [fact.revision for fact in facts],
-        "employees": [fact.employee for fact in facts],
-        "metrics": [fact.metric for fact in facts],
-        "days": [fact.occurred_on for fact in facts],
-        "numerators": [fact.numerator for fact in facts],
-        "denominators": [fact.denominator for fact in facts],
-        "sequences": sequences,
-        "recorded": recorded_at,
-    }
-    return set((await tx.execute(_INSERT, values)).scalars())
+    rows = await _INSERT.rows(
+        tx,
+        provider=provider,
+        events=column(fact.event for fact in facts),
+        roots=column(fact.root for fact in facts),
+        revisions=column(str(fact.revision) for fact in facts),
+        employees=column(fact.employee for fact in facts),
+        metrics=column(fact.metric for fact in facts),
+        days=column(fact.occurred_on.isoformat() for fact in facts),
+        numerators=column("" if fact.numerator is None else str(fact.numerator) for fact in facts),
+        denominators=column("" if fact.denominator is None else str(fact.denominator) for fact in facts),
+        sequences=column(map(str, sequences)),
+        recorded=column(moment.isoformat() for moment in recorded_at),
+    )
+    return {row["event"] for row in rows}
 
 
 async def add_to_day_sums(tx: AsyncConnection, provider: ProviderId, deltas: Iterable[Delta]) -> None:
     changes = list(deltas)
     if not changes:
         return
-    values = {
-        "provider": provider,
-        "employees": [delta.employee for delta in changes],
-        "days": [delta.day for delta in changes],
-        "metrics": [delta.metric for delta in changes],
-        "numerators": [delta.numerator for delta in changes],
-        "denominators": [delta.denominator for delta in changes],
-        "events": [delta.events for delta in changes],
-    }
-    await tx.execute(_ADD_SUMS, values)
+    await _ADD_SUMS.rows(
+        tx,
+        provider=provider,
+        employees=column(delta.employee for delta in changes),
+        days=column(delta.day.isoformat() for delta in changes),
+        metrics=column(delta.metric for delta in changes),
+        numerators=column(str(delta.numerator) for delta in changes),
+        denominators=column(str(delta.denominator) for delta in changes),
+        events=column(str(delta.events) for delta in changes),
+    )
 
 
 async def insert_ratings(
