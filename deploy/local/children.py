@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deploy.local.child import Child
 from deploy.local.databases import SERVICES
-from deploy.local.environment import process_environment, service_environment
+from deploy.local.environment import migration_environment, process_environment, service_environment
 from deploy.local.layout import Stack
 
 
@@ -48,19 +48,18 @@ def infrastructure(stack: Stack) -> list[Child]:
 
 def service(stack: Stack, name: str) -> list[Child]:
     """A service, and the run of its migrations that comes before it."""
-    environment = service_environment(name, stack)
     module = f"services.{name}"
     migration = Child(
         name=f"{name}-migrations",
         command=_python(module, "migrate"),
-        environment=environment,
+        environment=migration_environment(name, stack),
         after=("databases",),
         once=True,
     )
     process = Child(
         name=name,
         command=_python(module),
-        environment=environment,
+        environment=service_environment(name, stack),
         after=(migration.name, "postgres", "issuer", "mailbox", "webhooks", "collector", *_topics_of(stack)),
         ready=answers(stack.port(name), "/readyz"),
         drain=30,

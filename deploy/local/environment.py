@@ -14,7 +14,6 @@ def service_environment(name: str, stack: Stack) -> dict[str, str]:
     urls = service_urls(stack.postgres, name)
     settings = {
         "DATABASE_URL": urls.app,
-        "MIGRATION_DATABASE_URL": urls.owner,
         "KAFKA_BOOTSTRAP": stack.kafka_bootstrap,
         "OIDC_ISSUER": stack.url("issuer"),
         "OIDC_AUDIENCE": AUDIENCE,
@@ -24,6 +23,12 @@ def service_environment(name: str, stack: Stack) -> dict[str, str]:
         **_own_settings(name, stack),
     }
     return process_environment(stack) | {f"{name.upper()}_{key}": value for key, value in settings.items()}
+
+
+def migration_environment(name: str, stack: Stack) -> dict[str, str]:
+    """The same, and the role that owns the tables, which no running service is told."""
+    owner = service_urls(stack.postgres, name).owner
+    return service_environment(name, stack) | {f"{name.upper()}_MIGRATION_DATABASE_URL": owner}
 
 
 def process_environment(stack: Stack) -> dict[str, str]:

@@ -19,7 +19,7 @@ import asyncpg
 import httpx
 
 from deploy.local.databases import drop_database, ensure_service_database
-from deploy.local.environment import process_environment, service_environment
+from deploy.local.environment import migration_environment, process_environment, service_environment
 from deploy.local.layout import PROJECT, Stack
 from deploy.local.tokens import TokenSigner
 from shared.messaging.kafka import create_topics
@@ -54,7 +54,7 @@ class Rig:
         ensure_service_database(server, service)
         subprocess.run(
             [sys.executable, "-m", f"services.{service}", "migrate"],
-            env=service_environment(service, self.stack),
+            env=migration_environment(service, self.stack),
             cwd=PROJECT,
             check=True,
         )

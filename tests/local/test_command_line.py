@@ -13,7 +13,7 @@ from joserfc.jwk import KeySet
 
 from deploy.local import lifecycle
 from deploy.local.databases import SERVICES, service_urls
-from deploy.local.environment import service_environment
+from deploy.local.environment import migration_environment, service_environment
 from deploy.local.layout import PORTS, PROJECT, Stack
 from deploy.local.processes import ProcessId, end, port_is_taken, wait_until
 from deploy.local.record import read_record
@@ -134,7 +134,8 @@ def test_a_service_is_told_only_what_it_needs(stack: Stack) -> None:
     environment = service_environment("compensation", stack)
     urls = service_urls(stack.postgres, "compensation")
     assert environment["COMPENSATION_DATABASE_URL"] == urls.app
-    assert environment["COMPENSATION_MIGRATION_DATABASE_URL"] == urls.owner
+    assert urls.owner not in environment.values()
+    assert migration_environment("compensation", stack)["COMPENSATION_MIGRATION_DATABASE_URL"] == urls.owner
     assert environment["COMPENSATION_SCORING_URL"] == stack.url("scoring")
     own = {name for name in environment if name.split("_")[0].lower() in SERVICES}
     assert {name.split("_")[0] for name in own} == {"COMPENSATION"}
