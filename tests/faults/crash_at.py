@@ -13,11 +13,14 @@ import signal
 import sys
 from pathlib import Path
 
+import asyncpg
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import Engine
 from sqlalchemy.engine.interfaces import DBAPICursor, ExecutionContext
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.process import main
+from shared.statements import Statement
 
 _MOVES = "UPDATE positions SET next_offset"
 
@@ -41,6 +44,12 @@ class Bomb:
         key = id(connection)
         if statement.strip().startswith(_MOVES):
             self._steps[key] = 0
+        if key in self._steps:
+            self._step(key)
+
+    def before_driver_statement(self, connection: AsyncConnection) -> None:
+        """A statement that SQLAlchemy does not see."""
+        key = id(connection.sync_connection)
         if key in self._steps:
             self._step(key)
 
@@ -70,6 +79,13 @@ def install(trigger: Path) -> None:
     event.listen(Engine, "before_cursor_execute", bomb.before_statement)
     event.listen(Engine, "commit", bomb.before_commit)
     event.listen(Engine, "rollback", bomb.after_end)
+    send = Statement.rows_alone
+
+    async def watched(statement: Statement, connection: AsyncConnection, **values: object) -> list[asyncpg.Record]:
+        bomb.before_driver_statement(connection)
+        return await send(statement, connection, **values)
+
+    Statement.rows_alone = watched  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":
