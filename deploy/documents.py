@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from deploy.services import SERVICES
 from shared.contracts.event import Event
 from shared.contracts.topics import EVENT_TYPES, TOPICS
 from shared.process import VERSION, openapi
@@ -17,7 +18,6 @@ from shared.process import VERSION, openapi
 ROOT = Path(__file__).parents[1]
 API = ROOT / "docs" / "api"
 SCHEMAS = ROOT / "tests" / "contracts" / "schemas"
-SERVICES = ("ingest", "scoring", "calibration", "compensation", "notifications")
 
 Json = Mapping[str, object]
 

@@ -2,7 +2,7 @@
 
 PlumblineError
   DomainError        understood and refused          → 4xx over HTTP, parked over Kafka
-    NotFound 404 · Forbidden 403 · Conflict 409 · RuleViolation 422
+    Unauthenticated 401 · NotFound 404 · Forbidden 403 · Conflict 409 · RuleViolation 422
     PreconditionFailed 412 · PreconditionRequired 428
   InvalidMessage     bytes that no version of the contract accepts → parked
 transient            is_transient(exc): the whole unit of work again, with back-off

@@ -66,7 +66,7 @@ def build_app(
 ) -> FastAPI:
     """The HTTP side alone, as the process serves it."""
     return create_app(
-        Wiring(service.name, settings, database, verifier, clock),
+        Wiring(settings, database, verifier, clock),
         [*service.routers, audit_router, dead_letter_router(service.subscriptions)],
         title=service.title,
         version=VERSION,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 class KafkaSettings(BaseSettings):
@@ -36,7 +38,7 @@ class ServiceSettings(KafkaSettings):
     oidc_audience: str = "plumbline"
 
     http_host: str = "127.0.0.1"
-    http_port: int = Field(ge=0, le=65535)
+    http_port: Port
     cors_origins: tuple[str, ...] = ()
 
     otlp_endpoint: str | None = Field(default=None, description="OTLP/HTTP base URL; unset switches tracing off")

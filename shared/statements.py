@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import asyncpg
 from sqlalchemy import text
@@ -26,10 +26,13 @@ class Statement:
         """Run it as part of `tx`, whose first statement, the one that begins the transaction, was SQLAlchemy's."""
         if not _driver(tx).is_in_transaction():
             raise RuntimeError("the statement would commit on its own")
-        return await self.rows_alone(tx, **values)
+        return await self._fetch(tx, values)
 
     async def rows_alone(self, connection: AsyncConnection, **values: object) -> list[asyncpg.Record]:
         """Run it as a transaction of its own."""
+        return await self._fetch(connection, values)
+
+    async def _fetch(self, connection: AsyncConnection, values: Mapping[str, object]) -> list[asyncpg.Record]:
         driver = _driver(connection)
         try:
             return list(await driver.fetch(self._sql, *(values[name] for name in self._names)))

@@ -1,4 +1,4 @@
-"""Every span, attribute and metric name of the platform, and the few calls that make them.
+"""Every attribute and metric name of the platform, and the few calls that make spans.
 
 One span per request, per partition's batch and per batch of timers. What caused a batch is linked, not parented: a
 batch has many causes. No name, mail, pay or employee id stands in a span; the event id does, because it is opaque.
@@ -26,7 +26,6 @@ ERROR_TYPE = "error.type"
 HTTP_METHOD = "http.request.method"
 HTTP_ROUTE = "http.route"
 HTTP_STATUS = "http.response.status_code"
-PROVIDER = "plumbline.provider"
 TIMER_KIND = "plumbline.timer.kind"
 PARKED = "plumbline.dead_letters"
 
@@ -36,7 +35,7 @@ REQUEST_SECONDS = Histogram(
 BATCH_SECONDS = Histogram(
     "plumbline_batch_seconds", "From the first record of a batch in hand to its commit", ["subscription"]
 )
-RECORDS = Counter("plumbline_records", "Records by fate: applied, parked, skipped", ["subscription", "fate"])
+RECORDS = Counter("plumbline_records", "Records by fate: applied, parked", ["subscription", "fate"])
 LAG_RECORDS = Gauge("plumbline_lag_records", "Records behind the end of a partition", ["subscription", "partition"])
 LAG_SECONDS = Gauge(
     "plumbline_lag_seconds", "Age of the last record applied when it was applied", ["subscription", "partition"]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from deploy.local.issuer import TokenSigner
+from deploy.local.tokens import TokenSigner
 
 
 class ServedIssuer:

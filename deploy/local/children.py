@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from deploy.local.child import Child
-from deploy.local.databases import SERVICES
 from deploy.local.environment import migration_environment, process_environment, service_environment
 from deploy.local.layout import Stack
+from deploy.services import SERVICES
 
 
 def platform(stack: Stack) -> list[Child]:

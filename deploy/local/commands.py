@@ -21,7 +21,7 @@ from deploy.local.layout import Stack
 from deploy.local.processes import LocalStackError, port_is_taken
 from deploy.local.record import ChildRecord, read_record
 from deploy.local.supervisor import load_children
-from deploy.local.tokens import TokenSigner
+from deploy.local.tokens import HALF_A_DAY, TokenSigner
 
 _NOT_READY, _NOT_RUNNING, _INTERRUPTED = 1, 3, 130
 _out = Console(highlight=False, soft_wrap=True)
@@ -116,7 +116,7 @@ def token(
     client: Annotated[str | None, typer.Option()] = None,
     unit: Annotated[list[str] | None, typer.Option(help="May be given several times.")] = None,
     subject: Annotated[str | None, typer.Option()] = None,
-    ttl: Annotated[float, typer.Option(help="Seconds until it expires.")] = 12 * 3600,
+    ttl: Annotated[float, typer.Option(help="Seconds until it expires.")] = HALF_A_DAY,
 ) -> None:
     """Print a signed token for this stack's services."""
     stack = Stack.from_environment()

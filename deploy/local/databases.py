@@ -7,8 +7,8 @@ from pathlib import Path
 
 from deploy.local.files import locked
 from deploy.local.postgres import PostgresServer, secret
+from deploy.services import SERVICES
 
-SERVICES = ("ingest", "scoring", "calibration", "compensation", "notifications")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 

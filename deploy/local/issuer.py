@@ -6,9 +6,7 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI, Response
 
-from deploy.local.tokens import AUDIENCE, TokenSigner
-
-__all__ = ["AUDIENCE", "TokenSigner", "app"]
+from deploy.local.tokens import TokenSigner
 
 
 def app(signer: TokenSigner) -> FastAPI:

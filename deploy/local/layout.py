@@ -4,9 +4,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.local.databases import SERVICES
 from deploy.local.kafka import KafkaBroker
 from deploy.local.postgres import PostgresServer
+from deploy.services import SERVICES
 
 PROJECT = Path(__file__).parents[2]
 PORTS = {

@@ -94,12 +94,12 @@ def reaped(process: ProcessId, within: float) -> bool:
     return wait_until(vanished, within)
 
 
-def wait_until(condition: Callable[[], bool], within: float, pause: float = 0.02) -> bool:
+def wait_until(condition: Callable[[], bool], within: float) -> bool:
     deadline = time.monotonic() + within
     while not condition():
         if time.monotonic() > deadline:
             return False
-        time.sleep(pause)
+        time.sleep(0.02)
     return True
 
 

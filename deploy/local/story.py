@@ -16,8 +16,8 @@ from rich.text import Text
 from deploy.local.databases import service_urls
 from deploy.local.layout import Stack
 from deploy.local.spans import SpanRef, SpanStore, StoredSpan
+from deploy.services import SERVICES
 
-SERVICES = ("ingest", "scoring", "calibration", "compensation", "notifications")
 _BROKEN, _UNKNOWN = 1, 3
 _PARTITION = "messaging.destination.partition.id"
 _SCORING = ("timer rescore", "timer freeze")

@@ -23,10 +23,10 @@ Children = Callable[[Stack], Sequence[Child]]
 class Supervisor:
     """Runs until told to stop by SIGTERM or SIGINT, then returns once every child has ended."""
 
-    def __init__(self, stack: Stack, children: Sequence[Child], backoff: Backoff | None = None) -> None:
+    def __init__(self, stack: Stack, children: Sequence[Child]) -> None:
         private_directory(stack.logs)
         self._record_path = stack.record
-        self._lives = [Life(child, stack.log(child.name), backoff or Backoff()) for child in children]
+        self._lives = [Life(child, stack.log(child.name), Backoff()) for child in children]
         self._by_name = {life.child.name: life for life in self._lives}
         self._stopping = False
 

@@ -24,9 +24,8 @@ class TokenSigner:
     against the key set served over HTTP.
     """
 
-    def __init__(self, state: Path, issuer: str, audience: str = AUDIENCE) -> None:
+    def __init__(self, state: Path, issuer: str) -> None:
         self.issuer = issuer
-        self.audience = audience
         self._key = _signing_key(private_directory(state) / "issuer-key.json")
 
     def token(
@@ -45,7 +44,7 @@ class TokenSigner:
         issued = int(time.time() if now is None else now)
         claims: dict[str, object] = {
             "iss": self.issuer,
-            "aud": self.audience,
+            "aud": AUDIENCE,
             "sub": subject or employee or f"{'-'.join(roles)}@{provider or 'platform'}",
             "iat": issued,
             "nbf": issued,

@@ -16,7 +16,8 @@ from rich.table import Table
 
 from deploy.local.databases import service_urls
 from deploy.local.layout import PROJECT, Stack
-from deploy.verify.databases import SERVICES, BlindReader, opened
+from deploy.services import SERVICES
+from deploy.verify.databases import BlindReader, opened
 from deploy.verify.differences import Report
 from deploy.verify.verification import verify as verified
 from deploy.verify.verification import waiting

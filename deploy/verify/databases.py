@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import asyncpg
 
-SERVICES = ("ingest", "scoring", "calibration", "compensation", "notifications")
+from deploy.services import SERVICES
 
 Key = tuple[str, str]
 """Provider and employee."""

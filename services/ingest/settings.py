@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic_settings import SettingsConfigDict
 
-from shared.settings import ServiceSettings
+from shared.settings import Port, ServiceSettings
 
 
 class IngestSettings(ServiceSettings):
-    model_config = SettingsConfigDict(env_prefix="INGEST_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="INGEST_")
 
-    http_port: int = 8101
+    http_port: Port = 8101

@@ -8,15 +8,15 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, HttpUrl, SecretStr, StringConstraints, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from shared.settings import ServiceSettings
+from shared.settings import Port, ServiceSettings
 
 _MAILBOX = re.compile(r"^[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,255}$")
 
 
 class NotificationsSettings(ServiceSettings):
-    model_config = SettingsConfigDict(env_prefix="NOTIFICATIONS_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="NOTIFICATIONS_")
 
-    http_port: int = Field(default=8105, ge=0, le=65535)
+    http_port: Port = 8105
 
     smtp_host: str = Field(default="localhost", description="mail goes out through this server")
     smtp_port: int = Field(default=25, ge=1, le=65535)

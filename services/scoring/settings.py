@@ -5,13 +5,13 @@ from __future__ import annotations
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from shared.settings import ServiceSettings
+from shared.settings import Port, ServiceSettings
 
 
 class ScoringSettings(ServiceSettings):
-    model_config = SettingsConfigDict(env_prefix="SCORING_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="SCORING_")
 
-    http_port: int = 8102
+    http_port: Port = 8102
     # The sums, heads and timers of a batch are written once per person and day: large batches halve the cost of a fact.
     batch_size: int = Field(default=3_000, ge=1, le=10_000, description="records of one partition in one transaction")
     rebuild_providers: tuple[str, ...] = Field(

@@ -20,8 +20,8 @@ from shared.messaging import positions
 from shared.messaging.batches import Batches, Fenced
 from shared.messaging.envelope import Record
 from shared.messaging.log import LogBroken, LogReader, Partition
+from shared.messaging.retries import backoff, pause
 from shared.messaging.subscriptions import Subscription
-from shared.messaging.timers import backoff, pause
 
 _log = structlog.get_logger(__name__)
 

@@ -64,7 +64,8 @@ _PAGE = text(f"""
       AND (CAST(:topic AS text) IS NULL OR topic = :topic) AND (CAST(:after AS uuid) IS NULL OR id > :after)
     ORDER BY id LIMIT :limit
 """)  # noqa: S608 - the interpolated text is the constant above
-_LOCK = text(f"SELECT {_COLUMNS} FROM dead_letters WHERE id = :id FOR UPDATE")  # noqa: S608 - likewise
+_GET = text(f"SELECT {_COLUMNS} FROM dead_letters WHERE id = :id")  # noqa: S608 - likewise
+_LOCK = text(f"{_GET.text} FOR UPDATE")
 _RESOLVE = text("""
     UPDATE dead_letters SET state = :state, resolved_at = :now, resolved_by = :by, resolution = :resolution
     WHERE id = :id
@@ -144,9 +145,9 @@ async def page(
     return [_letter(row) for row in await tx.execute(_PAGE, values)]
 
 
-async def get(tx: AsyncConnection, letter_id: UUID, provider: ProviderId | None) -> DeadLetter:
-    """Locked until the transaction ends. Another provider's letter is as absent as none at all."""
-    row = (await tx.execute(_LOCK, {"id": letter_id})).one_or_none()
+async def get(tx: AsyncConnection, letter_id: UUID, provider: ProviderId | None, *, lock: bool = False) -> DeadLetter:
+    """Locked, if so wished, until the transaction ends. Another provider's letter is as absent as none at all."""
+    row = (await tx.execute(_LOCK if lock else _GET, {"id": letter_id})).one_or_none()
     if row is None or (provider is not None and row.provider_id != provider):
         raise NotFound("there is no dead letter of this id")
     return _letter(row)

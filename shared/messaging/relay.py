@@ -20,7 +20,7 @@ from shared import telemetry
 from shared.database import FROZEN_SECONDS, session_settings
 from shared.errors import is_transient
 from shared.messaging.envelope import headers_of
-from shared.messaging.timers import backoff, pause
+from shared.messaging.retries import backoff, pause
 from shared.settings import ServiceSettings
 
 _log = structlog.get_logger(__name__)

@@ -17,6 +17,7 @@ from shared.clock import Clock
 from shared.contracts.ids import ProviderId
 from shared.database import Database, enter_provider
 from shared.errors import is_transient
+from shared.messaging.retries import backoff, pause
 from shared.messaging.subscriptions import DueTimers, Timer
 
 _log = structlog.get_logger(__name__)
@@ -96,16 +97,3 @@ async def run_timers(database: Database, timers: Sequence[Timer], clock: Clock, 
             ran = []
         if not any(ran):
             await pause(stop, backoff(failures, longest=10) if failures else IDLE_SECONDS)
-
-
-async def pause(stop: asyncio.Event, seconds: float) -> None:
-    """Sleep, but not past `stop`."""
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return
-
-
-def backoff(failures: int, longest: float) -> float:
-    """Seconds to wait after so many failures in a row; an outage of hours is many."""
-    return min(0.1 * 2.0 ** min(failures, 10), longest)

@@ -1,4 +1,4 @@
-"""The HTTP edge that all services share: what a service's `api.py` and `app.py` import."""
+"""The HTTP edge that all services share: what a service's `api/` and `app.py` import."""
 
 from shared.web.application import create_app
 from shared.web.body import Router, check_depth, read_body

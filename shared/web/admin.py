@@ -192,7 +192,7 @@ def dead_letter_router(subscriptions: Sequence[Subscription]) -> Router:
     @router.post("/{letter}/replay")
     async def replay_dead_letter(letter: UUID, who: Operator, app: App) -> DeadLetterOut:
         async with app.database.begin(who.provider) as tx:
-            parked = await dead_letters.get(tx, letter, who.provider)
+            parked = await dead_letters.get(tx, letter, who.provider, lock=True)
             await dead_letters.replay(tx, parked, subscriptions, by=who.subject, now=app.clock())
             await _record(tx, app.clock(), who, parked, "dead-letter.replayed", {})
             return DeadLetterOut.of(await dead_letters.get(tx, letter, who.provider))
@@ -200,7 +200,7 @@ def dead_letter_router(subscriptions: Sequence[Subscription]) -> Router:
     @router.post("/{letter}/discard")
     async def discard_dead_letter(letter: UUID, body: Discard, who: Operator, app: App) -> DeadLetterOut:
         async with app.database.begin(who.provider) as tx:
-            parked = await dead_letters.get(tx, letter, who.provider)
+            parked = await dead_letters.get(tx, letter, who.provider, lock=True)
             await dead_letters.discard(tx, parked, by=who.subject, reason=body.reason, now=app.clock())
             await _record(tx, app.clock(), who, parked, "dead-letter.discarded", {"reason": body.reason})
             return DeadLetterOut.of(await dead_letters.get(tx, letter, who.provider))

@@ -1,4 +1,4 @@
-"""What a route may reach: made once by the service's `app.py`, kept in `app.state.wiring`."""
+"""What a route may reach: made once per process, kept in `app.state.wiring`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ from shared.settings import ServiceSettings
 
 @dataclass(frozen=True)
 class Wiring:
-    """A service with clients of its own subclasses this and declares `Annotated[ItsWiring, Depends(wiring)]`."""
-
-    service: str
     settings: ServiceSettings
     database: Database
     verifier: TokenVerifier

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import asyncpg
 
-from deploy.local.databases import SERVICES
 from deploy.local.environment import process_environment
+from deploy.services import SERVICES
 from tests.benchmarks.load import bodies, exchange, post_all, request
 from tests.benchmarks.report import Measure, Pair, paired
 from tests.benchmarks.rig import Rig, drained, set_up_ingest

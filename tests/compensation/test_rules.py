@@ -201,12 +201,8 @@ def test_the_years_of_a_period_hold_all_of_its_days(first: date, length: int) ->
     assert all(part.first.year == part.last.year for part in parts)
 
 
-def test_a_whole_year_is_one_whether_or_not_it_leaps() -> None:
-    for year in (1900, 2000, 2023, 2024):
-        assert days.share_of_year(Period(date(year, 1, 1), date(year, 12, 31))) == 1
+def test_a_century_leaps_only_every_fourth_time() -> None:
     assert days.days_in_year(2024) == 366 and days.days_in_year(1900) == 365 and days.days_in_year(2000) == 366
-    over_new_year = Period(date(2024, 7, 1), date(2025, 6, 30))
-    assert days.share_of_year(over_new_year) == F(184, 366) + F(181, 365)
 
 
 _SPANS = st.lists(

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from deploy.local import children
 from deploy.local.child import Child
-from deploy.local.databases import SERVICES
 from deploy.local.layout import Stack
+from deploy.services import SERVICES
 
 
 def platform(stack: Stack) -> list[Child]:

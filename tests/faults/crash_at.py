@@ -11,6 +11,7 @@ import importlib
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import asyncpg
@@ -79,13 +80,15 @@ def install(trigger: Path) -> None:
     event.listen(Engine, "before_cursor_execute", bomb.before_statement)
     event.listen(Engine, "commit", bomb.before_commit)
     event.listen(Engine, "rollback", bomb.after_end)
-    send = Statement.rows_alone
+    send = Statement._fetch
 
-    async def watched(statement: Statement, connection: AsyncConnection, **values: object) -> list[asyncpg.Record]:
+    async def watched(
+        statement: Statement, connection: AsyncConnection, values: Mapping[str, object]
+    ) -> list[asyncpg.Record]:
         bomb.before_driver_statement(connection)
-        return await send(statement, connection, **values)
+        return await send(statement, connection, values)
 
-    Statement.rows_alone = watched  # type: ignore[method-assign]
+    Statement._fetch = watched  # type: ignore[assignment, method-assign]
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from deploy.local.child import Backoff
-from deploy.local.databases import SERVICES
+from deploy.services import SERVICES
 from tests.faults.rig import IsOpen, Rig
 
 _LOOKS = 400

@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from rich.console import Console
 
 from deploy.local import lifecycle
-from deploy.local.databases import SERVICES, service_urls
+from deploy.local.databases import service_urls
 from deploy.local.demo import command as demo
 from deploy.local.demo.findings import Findings
 from deploy.local.demo.world import Size
@@ -27,6 +27,7 @@ from deploy.local.layout import Stack
 from deploy.local.processes import ProcessId
 from deploy.local.record import read_record
 from deploy.local.tokens import TokenSigner
+from deploy.services import SERVICES
 
 IsOpen = Callable[[str], Awaitable[bool]]
 CHILDREN = "tests.faults.children:platform"

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from random import Random
 
 from deploy.local.children import answers
-from deploy.local.databases import SERVICES
 from deploy.local.demo.findings import Findings
 from deploy.local.demo.world import Size
 from deploy.local.environment import service_environment
 from deploy.local.layout import PROJECT
+from deploy.services import SERVICES
 from shared.contracts.topics import KPI_EVENTS
 from tests.faults import poisoning
 from tests.faults.checkers import check

@@ -12,11 +12,12 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from deploy.local import lifecycle
-from deploy.local.databases import SERVICES, service_urls
+from deploy.local.databases import service_urls
 from deploy.local.environment import migration_environment, service_environment
 from deploy.local.layout import PORTS, PROJECT, Stack
 from deploy.local.processes import ProcessId, end, port_is_taken, wait_until
 from deploy.local.record import read_record
+from deploy.services import SERVICES
 
 REAL = "tests.local.stand_ins:without_services"
 STAND_INS = "tests.local.stand_ins:children"

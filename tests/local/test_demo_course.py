@@ -16,7 +16,6 @@ import pytest
 from rich.console import Console
 
 from deploy.local import lifecycle
-from deploy.local.databases import SERVICES
 from deploy.local.demo.command import run
 from deploy.local.demo.course import STAGES
 from deploy.local.demo.findings import Findings
@@ -24,6 +23,7 @@ from deploy.local.demo.world import Size, build, client_agent
 from deploy.local.layout import PROJECT, Stack
 from deploy.local.processes import end
 from deploy.local.record import read_record
+from deploy.services import SERVICES
 from tests.local.conftest import free_offset
 
 ONE_EACH = {

@@ -16,7 +16,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from pydantic import HttpUrl, SecretStr
 
 from deploy.local.databases import DatabaseUrls
-from deploy.local.issuer import TokenSigner
+from deploy.local.tokens import TokenSigner
 from services.notifications.app import SERVICE, mail_loop, webhook_loop
 from services.notifications.channels.webhooks import PinnedTransport, WebhookSender
 from services.notifications.settings import NotificationsSettings

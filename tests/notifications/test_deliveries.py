@@ -389,3 +389,22 @@ async def test_one_answer_ends_the_strikes_of_an_endpoint(house: House, receiver
     house.clock.forward(seconds=5)
     await house.deliver()
     assert await strikes() == 0
+
+
+async def test_an_outage_of_hours_is_waited_out(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = asyncio.Event()
+    looks = 0
+
+    async def unreachable(tx: AsyncConnection, now: datetime, limit: int) -> Round[Message]:
+        nonlocal looks
+        looks += 1
+        if looks == 1_100:  # two to this power is no float any more
+            stop.set()
+        raise ConnectionResetError
+
+    async def at_once(stop: asyncio.Event, seconds: float) -> None:
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr("services.notifications.handlers.deliveries.pause", at_once)
+    await DeliveryLoop(house.database, house.clock, Channel.WEBHOOK, unreachable, house.sender.send).run(stop)
+    assert looks == 1_100

@@ -10,8 +10,7 @@ _REASON = re.compile(r'(?:code(?:: ClassVar\[str\])?\s*=\s*|(?:Refusal|problem)\
 
 
 def test_every_reason_of_the_shared_machinery_is_in_the_documentation() -> None:
-    sources = [ROOT / "shared" / name for name in ("errors.py", "auth.py", "messaging/dead_letters.py")]
-    sources += (ROOT / "shared" / "web").glob("*.py")
+    sources = (ROOT / "shared").rglob("*.py")
     reasons = {reason for source in sources for reason in _REASON.findall(source.read_text())}
     documented = set(re.findall(r"`([a-z0-9-]+)`", (ROOT / "docs" / "problems.md").read_text()))
     assert {"client-boundary", "body-too-large", "rule-violation"} <= reasons

@@ -138,7 +138,7 @@ def build(
     problems: dict[str, str] | None = None,
     **more: object,
 ) -> FastAPI:
-    wiring = Wiring("notes", settings(**more), database, verifier, clock)
+    wiring = Wiring(settings(**more), database, verifier, clock)
     return create_app(wiring, routers, title="Notes", version="1", readiness=lambda: problems or {})
 
 

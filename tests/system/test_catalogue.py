@@ -8,8 +8,8 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from deploy.documents import SERVICES
 from deploy.local.databases import DatabaseUrls
+from deploy.services import SERVICES
 from shared.database import Database
 from shared.messaging.schema import WITHOUT_ROW_SECURITY
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
-from deploy.documents import SERVICES
+from deploy.services import SERVICES
 from shared.settings import KafkaSettings, ServiceSettings
 
 COMPOSE = yaml.safe_load((Path(__file__).parents[2] / "docker-compose.yml").read_text())
@@ -47,6 +48,15 @@ def test_the_values_are_accepted(service: str, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setenv(name, value)
     settings = _settings(service)()
     assert f"{settings.http_port}:{settings.http_port}" in COMPOSE["services"][service]["ports"][0]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_port_that_is_none_is_refused(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in _environment(service).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv(f"{service.upper()}_HTTP_PORT", "99999")
+    with pytest.raises(ValidationError, match="http_port"):
+        _settings(service)()
 
 
 def test_topics_are_provisioned_with_the_variables_that_are_read() -> None:

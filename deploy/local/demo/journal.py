@@ -53,8 +53,8 @@ class Journal:
     def accepted(self, stage: str = "") -> int:
         return sum(posted.accepted for posted in self._of(stage))
 
-    def duplicates(self, stage: str = "") -> int:
-        return sum(posted.duplicates for posted in self._of(stage))
+    def duplicates(self) -> int:
+        return sum(posted.duplicates for posted in self._of(""))
 
     def again(self) -> int:
         return sum(posted.again for posted in self._of(""))

@@ -88,7 +88,7 @@ def _show_checks(console: Console, findings: Findings) -> None:
         if check.part != part:
             part = check.part
             table.add_row(f"[bold]{part}[/]", "", "", "")
-        table.add_row(f"  {check.what}", _shown(check, check.found), _shown(check, check.expected), _mark(check))
+        table.add_row(f"  {check.what}", _shown(check.found), _shown(check.expected), _mark(check))
     console.print(table)
 
 
@@ -96,7 +96,7 @@ def _mark(check: Check) -> str:
     return "[green]✓[/]" if check.holds else "[bold red]✗ differs[/]"
 
 
-def _shown(check: Check, value: str | int | bool) -> str:
+def _shown(value: str | int | bool) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
-from fractions import Fraction
 
 from services.compensation.model.award import Period, Span
 
@@ -52,11 +51,6 @@ def by_year(period: Period) -> tuple[Period, ...]:
     """`period` cut at the turns of the year: a day of annual pay is worth 1/365 in one year and 1/366 in another."""
     years = range(period.first.year, period.last.year + 1)
     return tuple(Period(max(period.first, date(y, 1, 1)), min(period.last, date(y, 12, 31))) for y in years)
-
-
-def share_of_year(period: Period) -> Fraction:
-    """Years of 365 or 366 days that `period` makes up, each day counted in its own year."""
-    return sum((Fraction(days_of([part]), days_in_year(part.first.year)) for part in by_year(period)), Fraction(0))
 
 
 def covers(spans: Iterable[Span], day: date) -> bool:

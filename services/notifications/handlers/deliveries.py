@@ -21,12 +21,11 @@ from shared import telemetry
 from shared.clock import Clock
 from shared.database import Database
 from shared.errors import is_transient
-from shared.messaging.timers import pause
+from shared.messaging.retries import backoff, pause
 
 CLAIMED = 200
 """Deliveries of one claim: two transactions for all of them."""
 IDLE_SECONDS = 0.25
-_LONGEST_PAUSE = 15.0
 
 T = TypeVar("T", Letter, Message)
 
@@ -57,7 +56,7 @@ class DeliveryLoop(Generic[T]):
                 claimed = 0
                 _log.warning("deliveries.retry", channel=self.channel, failures=failures, error=type(error).__name__)
             if claimed < CLAIMED:
-                await pause(stop, min(IDLE_SECONDS * 2**failures, _LONGEST_PAUSE))
+                await pause(stop, backoff(failures, longest=15) if failures else IDLE_SECONDS)
 
     async def round(self) -> int:
         """Deliver what is due now, at most `CLAIMED`; how many were claimed."""

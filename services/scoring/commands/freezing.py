@@ -77,5 +77,6 @@ async def announce(tx: AsyncConnection, provider: ProviderId, cycle: Cycle) -> C
 
 
 async def _is_sealed(tx: AsyncConnection, provider: ProviderId, cycle: str) -> bool:
-    seen = await cycles.seals(tx, provider, [cycle])
-    return all(seen.get((cycle, stream), (0, 1))[0] == seen.get((cycle, stream), (0, 1))[1] for stream in STREAMS)
+    found = await cycles.seals(tx, provider, [cycle])
+    passed = [found[cycle, stream] for stream in STREAMS if (cycle, stream) in found]
+    return len(passed) == len(STREAMS) and all(each.seen == each.of for each in passed)

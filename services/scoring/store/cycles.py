@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -142,12 +143,17 @@ async def seal(tx: AsyncConnection, provider: ProviderId, seals: Sequence[Seal])
     )
 
 
-async def seals(
-    tx: AsyncConnection, provider: ProviderId, cycles: Sequence[str]
-) -> dict[tuple[str, str], tuple[int, int]]:
-    """By cycle and stream: how many partitions' markers were read, of how many."""
+class Passed(NamedTuple):
+    """How many partitions' markers of a stream were read, of how many."""
+
+    seen: int
+    of: int
+
+
+async def seals(tx: AsyncConnection, provider: ProviderId, cycles: Sequence[str]) -> dict[tuple[str, str], Passed]:
+    """By cycle and stream."""
     rows = await tx.execute(_SEALS, {"provider": provider, "cycles": list(cycles)})
-    return {(row.cycle, row.stream): (row.seen, row.of) for row in rows}
+    return {(row.cycle, row.stream): Passed(row.seen, row.of) for row in rows}
 
 
 def _cycle(row: Row[tuple[object, ...]]) -> Cycle:

@@ -1,0 +1,3 @@
+"""The services there are, in the order in which data flows through them."""
+
+SERVICES = ("ingest", "scoring", "calibration", "compensation", "notifications")
