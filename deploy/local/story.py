@@ -17,6 +17,8 @@ from deploy.local.databases import service_urls
 from deploy.local.layout import Stack
 from deploy.local.spans import SpanRef, SpanStore, StoredSpan
 from deploy.services import SERVICES
+from shared.contracts.event import person_key
+from shared.contracts.ids import EmployeeId, ProviderId
 
 _BROKEN, _UNKNOWN = 1, 3
 _PARTITION = "messaging.destination.partition.id"
@@ -179,7 +181,7 @@ class _Teller:
         partitions = await self._databases["scoring"].fetchval(
             "SELECT count(*) FROM positions WHERE topic = 'kpi-events'"
         )
-        return partition_of(f"{provider}:{employee}", partitions) if partitions else -1
+        return partition_of(person_key(ProviderId(provider), EmployeeId(employee)), partitions) if partitions else -1
 
     async def _scorecards(self, person: _Person, before: Sequence[Node]) -> bool:
         """The versions that counted for something: those decided on, and the newest. Whether there is any."""

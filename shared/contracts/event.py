@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict
 
-from shared.contracts.ids import ProviderId
+from shared.contracts.ids import EmployeeId, ProviderId
 
 
 def _in_utc(value: datetime) -> datetime:
@@ -16,6 +16,11 @@ def _in_utc(value: datetime) -> datetime:
 
 Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 """An aware time, held in UTC; a naive one is refused."""
+
+
+def person_key(provider: ProviderId, employee: EmployeeId) -> str:
+    """The key of every event about one person, so that all of a topic's lie in one partition."""
+    return f"{provider}:{employee}"
 
 
 class Event(BaseModel):

@@ -7,7 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar, Literal
 
-from shared.contracts.event import Event, Instant
+from shared.contracts.event import Event, Instant, person_key
 from shared.contracts.ids import CycleId, EmployeeId, FeedbackId, KpiEventId, MetricKey
 
 
@@ -29,7 +29,7 @@ class KpiRecorded(Event):
     recorded_at: Instant
 
     def key(self) -> str:
-        return f"{self.provider}:{self.employee}"
+        return person_key(self.provider, self.employee)
 
 
 class KpiCorrected(Event):
@@ -49,7 +49,7 @@ class KpiCorrected(Event):
     recorded_at: Instant
 
     def key(self) -> str:
-        return f"{self.provider}:{self.employee}"
+        return person_key(self.provider, self.employee)
 
 
 class KpiVoided(Event):
@@ -66,7 +66,7 @@ class KpiVoided(Event):
     recorded_at: Instant
 
     def key(self) -> str:
-        return f"{self.provider}:{self.employee}"
+        return person_key(self.provider, self.employee)
 
 
 class IntakeSealed(Event):
@@ -118,4 +118,4 @@ class FeedbackSubmitted(Event):
     submitted_at: Instant
 
     def key(self) -> str:
-        return f"{self.provider}:{self.employee}"
+        return person_key(self.provider, self.employee)

@@ -6,7 +6,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar
 
-from shared.contracts.event import Event, Instant
+from shared.contracts.event import Event, Instant, person_key
 from shared.contracts.ids import Band, CycleId, EmployeeId, PlanId, RunId, SessionId, UnitId
 from shared.contracts.scoring import PartAttainment, Placement
 
@@ -28,7 +28,7 @@ class _Classification(Event):
     decided_at: Instant
 
     def key(self) -> str:
-        return f"{self.provider}:{self.employee}"
+        return person_key(self.provider, self.employee)
 
 
 class ClassificationPublished(_Classification):
@@ -65,7 +65,7 @@ class AwardDecided(Event):
     decided_at: Instant
 
     def key(self) -> str:
-        return f"{self.provider}:{self.employee}"
+        return person_key(self.provider, self.employee)
 
 
 class AwardAdjusted(Event):
@@ -83,7 +83,7 @@ class AwardAdjusted(Event):
     decided_at: Instant
 
     def key(self) -> str:
-        return f"{self.provider}:{self.employee}"
+        return person_key(self.provider, self.employee)
 
 
 class NoticeKind(StrEnum):

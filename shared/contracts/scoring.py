@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.contracts.event import Event, Instant
+from shared.contracts.event import Event, Instant, person_key
 from shared.contracts.ids import Band, ClientId, CycleId, EmployeeId, LineOfBusiness, UnitId
 
 
@@ -100,4 +100,4 @@ class ScorecardComputed(Event):
     as_of: Instant
 
     def key(self) -> str:
-        return f"{self.provider}:{self.employee}"
+        return person_key(self.provider, self.employee)

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.contracts.event import Event
+from shared.contracts.event import Event, person_key
 from shared.contracts.ids import ClientId, EmployeeId, LineOfBusiness, MetricKey, UnitId
 
 
@@ -53,7 +53,7 @@ class EmployeeChanged(Event):
     absences: tuple[Absence, ...] = ()
 
     def key(self) -> str:
-        return f"{self.provider}:{self.employee}"
+        return person_key(self.provider, self.employee)
 
 
 class Direction(StrEnum):

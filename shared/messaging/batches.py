@@ -68,7 +68,7 @@ class Batches:
         if position == expected:
             return count
         async with self._database.begin() as tx:
-            found = await positions.count_attempt(tx, self._service, partition.topic, partition.number, expected)
+            found = await positions.count_attempt(tx, self._service, partition, expected)
         if found is None:
             raise Fenced
         self._begun[partition] = (expected, found)
@@ -101,7 +101,7 @@ class Batches:
     async def _forgive(self, partition: Partition, expected: int) -> None:
         """Forget the processes that ended here by halting: a mended one must meet the record without a history."""
         async with self._database.begin() as tx:
-            await positions.forget_attempts(tx, self._service, partition.topic, partition.number, expected)
+            await positions.forget_attempts(tx, self._service, partition, expected)
 
     async def _commit(self, partition: Partition, expected: int, records: Sequence[Record], lag: int) -> int:
         subscription = self._by_topic[partition.topic]
@@ -127,7 +127,7 @@ class Batches:
 
     async def _advance(self, tx: AsyncConnection, partition: Partition, expected: int, last: Record) -> int:
         to = last.offset + 1
-        if not await positions.advance(tx, self._service, partition.topic, partition.number, expected, to):
+        if not await positions.advance(tx, self._service, partition, expected, to):
             raise Fenced
         return to
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import bindparam, text
+from sqlalchemy import Row, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -109,19 +108,22 @@ async def park(tx: AsyncConnection, subscription: str, record: Record, code: str
         )
 
 
-def _letter(row: Sequence[object]) -> DeadLetter:
-    (id_, provider, subscription, topic, partition, offset, key, value, headers, *rest) = row
-    pairs = headers if isinstance(headers, list) else json.loads(str(headers))
-    record = Record(
-        str(topic),
-        int(str(partition)),
-        int(str(offset)),
-        key if isinstance(key, bytes) else None,
-        value if isinstance(value, bytes) else None,
-        [(bytes.fromhex(name).decode(), None if data is None else bytes.fromhex(data)) for name, data in pairs],
+def _letter(row: Row[tuple[object, ...]]) -> DeadLetter:
+    headers = [(bytes.fromhex(name).decode(), value and bytes.fromhex(value)) for name, value in row.headers]
+    return DeadLetter(
+        row.id,
+        row.provider_id,
+        row.subscription,
+        Record(row.topic, row.partition, row.record_offset, row.key, row.value, headers),
+        row.code,
+        row.detail,
+        row.trace_id,
+        row.parked_at,
+        row.state,
+        row.resolved_at,
+        row.resolved_by,
+        row.resolution,
     )
-    owner = ProviderId(str(provider)) if provider is not None else None
-    return DeadLetter(id_, owner, str(subscription), record, *rest)  # type: ignore[arg-type]
 
 
 async def page(

@@ -109,5 +109,5 @@ async def ready(consumer: object) -> bool:
 
 async def advance_as_another_owner_would(ledger: Ledger, to: int, expected: int = 0) -> int:
     async with ledger.database.begin() as tx:
-        assert await positions.advance(tx, SERVICE, ledger.topic.name, 0, expected, to)
+        assert await positions.advance(tx, SERVICE, Partition(ledger.topic.name, 0), expected, to)
     return await ledger.position()

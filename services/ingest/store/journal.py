@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.model import JournalRow, Original
 from services.ingest.tables import conflicts
+from shared.contracts.event import person_key
 from shared.contracts.ids import EmployeeId, KpiEventId, MetricKey, ProviderId, SourceId
 from shared.contracts.topics import KPI_EVENTS
 from shared.statements import Statement, column
@@ -226,5 +227,5 @@ async def waiting(
     tx: AsyncConnection, provider: ProviderId, employee: EmployeeId, ids: Collection[KpiEventId]
 ) -> set[KpiEventId]:
     """Which of one person's events have not left for Kafka."""
-    values = {"provider": provider, "topic": KPI_EVENTS.name, "key": f"{provider}:{employee}", "ids": list(ids)}
+    values = {"provider": provider, "topic": KPI_EVENTS.name, "key": person_key(provider, employee), "ids": list(ids)}
     return {KpiEventId(found) for found in await tx.scalars(_WAITING, values)}
