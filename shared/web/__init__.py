@@ -1,7 +1,7 @@
 """The HTTP edge that all services share: what a service's `api/` and `app.py` import."""
 
 from shared.web.application import create_app
-from shared.web.body import Router, check_depth, read_body
+from shared.web.body import Body, Router, check_depth, read_body
 from shared.web.etags import IfMatch, Precondition, etag
 from shared.web.idempotency import Once
 from shared.web.pages import Page, Paging, keyset
@@ -12,6 +12,7 @@ from shared.web.wiring import App, Wiring, wiring
 __all__ = [
     "App",
     "Bearer",
+    "Body",
     "IfMatch",
     "Once",
     "Page",

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from fastapi import Query, Response
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, Field, JsonValue
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import audit
@@ -19,7 +19,7 @@ from shared.database import PLATFORM, enter_provider
 from shared.messaging import dead_letters
 from shared.messaging.dead_letters import DeadLetter
 from shared.messaging.subscriptions import Subscription
-from shared.web.body import Router
+from shared.web.body import Body, Router
 from shared.web.pages import Page, Paging
 from shared.web.security import requires
 from shared.web.wiring import App
@@ -124,9 +124,7 @@ class RecordOut(DeadLetterOut):
         )
 
 
-class Discard(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class Discard(Body):
     reason: Annotated[str, Field(min_length=3, max_length=500)]
 
 

@@ -12,6 +12,7 @@ from typing import Any, Never, Protocol
 import zstandard
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict
 from starlette.types import Message, Receive, Scope
 
 from shared.errors import FieldProblem
@@ -155,6 +156,12 @@ def _number(text: str) -> Decimal:
     if value and abs(value.adjusted()) > _MAX_EXPONENT:
         raise Refusal(400, "malformed-json", "a number is too large or too small")
     return value
+
+
+class Body(BaseModel):
+    """A body of ours: a member nobody knows is a typing error, not a wish."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class _StrictRequest(Request):

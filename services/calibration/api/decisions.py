@@ -8,14 +8,14 @@ from fastapi import Body as FromBody
 from fastapi import Response
 from pydantic import BaseModel, Field, field_validator
 
-from services.calibration.api.inputs import Approval, BandName, Body, Employee, RationaleIn, Session
+from services.calibration.api.inputs import Approval, BandName, Employee, RationaleIn, Session
 from services.calibration.api.subjects import SubjectDetail, detailed
 from services.calibration.commands import decisions
 from services.calibration.commands.access import viewed
 from services.calibration.model import Case, Decision
 from shared.auth import Principal, Role
 from shared.contracts.ids import EmployeeId
-from shared.web import App, IfMatch, Router, requires
+from shared.web import App, Body, IfMatch, Router, requires
 
 router = Router(prefix="/sessions", tags=["decisions"])
 Decider = Annotated[Principal, requires(Role.HR_ADMIN, Role.FACILITATOR, Role.MANAGER)]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, Field, StringConstraints
 from pydantic.functional_validators import AfterValidator
 
 from services.calibration.model import Rationale, RationaleCode
 from shared.contracts.ids import IDENTIFIER, Band, CycleId, EmployeeId, SessionId, UnitId
+from shared.web import Body
 
 Session = Annotated[SessionId, IDENTIFIER]
 Cycle = Annotated[CycleId, IDENTIFIER]
@@ -26,10 +27,6 @@ def _sane(value: AwareDatetime) -> AwareDatetime:
 
 
 Time = Annotated[AwareDatetime, AfterValidator(_sane)]
-
-
-class Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Nothing(Body):

@@ -10,7 +10,7 @@ from fastapi import Query, Response
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.calibration.api.inputs import Approval, BandName, Body, Cycle, Employee, RationaleIn
+from services.calibration.api.inputs import Approval, BandName, Cycle, Employee, RationaleIn
 from services.calibration.api.subjects import HistoryOut, history_out
 from services.calibration.commands import revisions
 from services.calibration.commands.access import refuse_outside, refuse_own_case, viewed
@@ -21,7 +21,7 @@ from services.calibration.store import sessions as session_store
 from shared.auth import Principal, Role
 from shared.contracts.ids import Band, CycleId, EmployeeId, SessionId
 from shared.errors import FieldProblem, NotFound
-from shared.web import App, IfMatch, Page, Paging, Refusal, Router, etag, requires
+from shared.web import App, Body, IfMatch, Page, Paging, Refusal, Router, etag, requires
 
 router = Router(prefix="/revisions", tags=["revisions"])
 Reader = Annotated[Principal, requires(Role.HR_ADMIN, Role.AUDITOR, Role.FACILITATOR, Role.MANAGER)]

@@ -8,7 +8,7 @@ from fastapi import Response
 from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.calibration.api.inputs import Body, Cycle, Employee, Label, Nothing, Session, Time, Unit, Words
+from services.calibration.api.inputs import Cycle, Employee, Label, Nothing, Session, Time, Unit, Words
 from services.calibration.commands import publication, sessions
 from services.calibration.commands.access import viewed
 from services.calibration.model import CaseState, Plan, Scope, SessionState
@@ -16,7 +16,7 @@ from services.calibration.model import Session as SessionModel
 from services.calibration.store import sessions as store
 from shared.auth import Principal, Role
 from shared.contracts.ids import IDENTIFIER, ClientId, CycleId, EmployeeId, SessionId
-from shared.web import App, IfMatch, Once, Page, Paging, Router, etag, requires
+from shared.web import App, Body, IfMatch, Once, Page, Paging, Router, etag, requires
 
 router = Router(prefix="/sessions", tags=["sessions"])
 Admin = Annotated[Principal, requires(Role.HR_ADMIN)]

@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from shared.auth import Principal, Role
 from shared.contracts.ids import (
@@ -44,7 +44,3 @@ Line = Annotated[LineOfBusiness, IDENTIFIER]
 Administrator = Annotated[Principal, requires(Role.COMPENSATION_ADMIN)]
 Reader = Annotated[Principal, requires(Role.COMPENSATION_ADMIN, Role.AUDITOR)]
 ReaderOrOwn = Annotated[Principal, requires(Role.COMPENSATION_ADMIN, Role.AUDITOR, Role.EMPLOYEE)]
-
-
-class Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)

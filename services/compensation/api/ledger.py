@@ -9,7 +9,6 @@ from fastapi import Response
 
 from services.compensation.api.fields import (
     Administrator,
-    Body,
     CycleName,
     Employee,
     PlanName,
@@ -22,7 +21,7 @@ from services.compensation.model.award import Component
 from services.compensation.model.ledger import Entry, Recovery, RecoveryState
 from services.compensation.store import ledger
 from shared.contracts.ids import IDENTIFIER
-from shared.web import App, Once, Page, Paging, Router
+from shared.web import App, Body, Once, Page, Paging, Router
 
 router = Router(tags=["ledger"])
 

@@ -13,7 +13,6 @@ from pydantic import Field, ValidationError
 from services.compensation.api.access import refuse_others
 from services.compensation.api.fields import (
     Administrator,
-    Body,
     Currency,
     Day,
     Employee,
@@ -28,7 +27,7 @@ from services.compensation.commands import reference
 from services.compensation.model.award import PayEntry, PayRange, Rate
 from services.compensation.store import pay as store
 from shared.errors import NotFound
-from shared.web import App, IfMatch, Page, Paging, Router, check_depth, etag, read_body
+from shared.web import App, Body, IfMatch, Page, Paging, Router, check_depth, etag, read_body
 
 router = Router(tags=["pay"])
 

@@ -11,7 +11,6 @@ from pydantic import Field
 
 from services.compensation.api.fields import (
     Administrator,
-    Body,
     BudgetName,
     Client,
     Currency,
@@ -32,7 +31,7 @@ from services.compensation.model.run import Budget, Scope, Terms
 from services.compensation.rules.plans import CAP_ORDER
 from services.compensation.store import plans as store
 from shared.errors import NotFound
-from shared.web import App, IfMatch, Once, Page, Paging, Router, etag
+from shared.web import App, Body, IfMatch, Once, Page, Paging, Router, etag
 
 router = Router(tags=["plans"])
 

@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.compensation.api.fields import (
     Administrator,
-    Body,
     BudgetName,
     CycleName,
     Employee,
@@ -25,7 +24,7 @@ from services.compensation.model.award import LeftOut, Pool
 from services.compensation.model.run import PoolResult, Run, RunState
 from services.compensation.store import awards, runs
 from shared.errors import NotFound
-from shared.web import App, IfMatch, Once, Page, Paging, Router, etag
+from shared.web import App, Body, IfMatch, Once, Page, Paging, Router, etag
 
 router = Router(prefix="/runs", tags=["runs"])
 

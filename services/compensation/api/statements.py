@@ -11,7 +11,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.compensation.api.access import refuse_others
-from services.compensation.api.fields import Body, CycleName, Employee, PlanName, ReaderOrOwn, RunName
+from services.compensation.api.fields import CycleName, Employee, PlanName, ReaderOrOwn, RunName
 from services.compensation.api.ledger import EntryOut, RecoveryOut
 from services.compensation.model.award import Component, Line
 from services.compensation.model.ledger import Chain, Entry, Recovery, RecoveryState
@@ -19,7 +19,7 @@ from services.compensation.model.run import Award, Calculation
 from services.compensation.settings import CompensationSettings
 from services.compensation.store import awards, ledger, runs
 from shared.errors import NotFound
-from shared.web import App, Bearer, Router
+from shared.web import App, Bearer, Body, Router
 
 router = Router(prefix="/statements", tags=["statements"])
 

@@ -11,7 +11,7 @@ from fastapi import Query, Request, Response
 from pydantic import BaseModel, Field, TypeAdapter
 
 from services.ingest.api.bodies import Documents, Shape, alone, read_documents
-from services.ingest.api.shapes import Body, Prose, RejectionOut, by
+from services.ingest.api.shapes import Prose, RejectionOut, by
 from services.ingest.commands.feedback import Outcome, submit_feedback
 from services.ingest.model import Rating, Rejection
 from services.ingest.rules.feedback import NOT_YOURS
@@ -21,7 +21,7 @@ from shared.auth import Principal, Role
 from shared.contracts.ids import IDENTIFIER, CycleId, EmployeeId
 from shared.contracts.kpi import FeedbackCategory
 from shared.errors import FieldProblem, Forbidden, RuleViolation
-from shared.web import App, Page, Paging, Router, requires
+from shared.web import App, Body, Page, Paging, Router, requires
 
 MOST_BYTES = 4 << 20
 

@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from fastapi import Response
 from pydantic import BaseModel, Field
 
-from services.ingest.api.shapes import Body, Id, Text, answer_put, by
+from services.ingest.api.shapes import Id, Text, answer_put, by
 from services.ingest.commands import providers as commands
 from services.ingest.model import Kept, Metric
 from services.ingest.store import metrics as store
@@ -16,7 +16,7 @@ from shared.auth import Principal, Role
 from shared.contracts.ids import IDENTIFIER, MetricKey
 from shared.contracts.workforce import Aggregation, Direction, MissingData
 from shared.errors import NotFound
-from shared.web import App, IfMatch, Page, Paging, Router, etag, requires
+from shared.web import App, Body, IfMatch, Page, Paging, Router, etag, requires
 
 router = Router(prefix="/metrics", tags=["metrics"])
 Editor = Annotated[Principal, requires(Role.HR_ADMIN)]

@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from fastapi import Response
 from pydantic import BaseModel, Field
 
-from services.ingest.api.shapes import Body, Id, Text, answer_put, by
+from services.ingest.api.shapes import Id, Text, answer_put, by
 from services.ingest.commands import providers as commands
 from services.ingest.commands.editing import By
 from services.ingest.model import Client, Kept, Provider
@@ -17,7 +17,7 @@ from shared.auth import Principal, Role
 from shared.contracts.ids import IDENTIFIER, ClientId, LineOfBusiness, ProviderId
 from shared.database import PLATFORM
 from shared.errors import Forbidden, NotFound
-from shared.web import App, IfMatch, Page, Paging, Router, etag, requires
+from shared.web import App, Body, IfMatch, Page, Paging, Router, etag, requires
 
 router = Router(prefix="/providers", tags=["providers"])
 clients_router = Router(prefix="/clients", tags=["clients"])

@@ -7,7 +7,7 @@ from datetime import date
 from typing import Annotated, Self
 
 from fastapi import Response
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic import BaseModel, BeforeValidator, StringConstraints
 
 from services.ingest.commands.editing import By, Put
 from services.ingest.model import Rejection
@@ -35,12 +35,6 @@ def _written(value: object) -> object:
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 Day = Annotated[date, BeforeValidator(_written)]
-
-
-class Body(BaseModel):
-    """A body of ours: a member nobody knows is a typing error, not a wish."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class RejectionOut(BaseModel):

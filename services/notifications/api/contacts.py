@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from services.notifications.commands import contacts as commands
 from services.notifications.model import Contact, ContactRole
@@ -14,7 +14,7 @@ from services.notifications.store import contacts as store
 from shared.auth import Principal, Role
 from shared.contracts.ids import IDENTIFIER, EmployeeId
 from shared.errors import FieldProblem, NotFound, RuleViolation
-from shared.web import App, IfMatch, Page, Paging, Router, etag, requires
+from shared.web import App, Body, IfMatch, Page, Paging, Router, etag, requires
 
 router = Router(prefix="/contacts", tags=["contacts"])
 Editor = Annotated[Principal, requires(Role.HR_ADMIN)]
@@ -28,11 +28,9 @@ def _mail_address(text: str) -> str:
     return text
 
 
-class ContactIn(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class ContactIn(Body):
     email: Annotated[str, AfterValidator(_mail_address)]
-    roles: Annotated[list[ContactRole], Field(max_length=len(ContactRole))] = [ContactRole.EMPLOYEE]
+    roles: Annotated[tuple[ContactRole, ...], Field(max_length=len(ContactRole))] = (ContactRole.EMPLOYEE,)
     locale: Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8}){0,3}$")] | None = None
 
     def of(self, employee: EmployeeId) -> Contact:
@@ -43,9 +41,7 @@ class LoadedContactIn(ContactIn):
     employee: Employee
 
 
-class ContactsIn(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class ContactsIn(Body):
     items: Annotated[list[LoadedContactIn], Field(min_length=1, max_length=5_000)]
 
 

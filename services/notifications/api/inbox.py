@@ -7,7 +7,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from services.notifications.commands import contacts as commands
 from services.notifications.model import Kind, Notice, NoticeId
@@ -16,7 +16,7 @@ from services.notifications.store import contacts, notices
 from shared.auth import Principal, Role
 from shared.contracts.ids import EmployeeId
 from shared.errors import Forbidden, NotFound
-from shared.web import App, IfMatch, Page, Paging, Router, etag, requires
+from shared.web import App, Body, IfMatch, Page, Paging, Router, etag, requires
 
 router = Router(tags=["inbox"])
 Person = Annotated[
@@ -64,10 +64,8 @@ class NoticeOut(BaseModel):
         )
 
 
-class PreferencesIn(BaseModel):
+class PreferencesIn(Body):
     """Kinds that are left out come by mail."""
-
-    model_config = ConfigDict(extra="forbid")
 
     email: dict[Kind, bool]
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from services.notifications.commands import endpoints as commands
 from services.notifications.commands.endpoints import Change, NewEndpoint
@@ -19,7 +19,7 @@ from services.notifications.settings import NotificationsSettings
 from services.notifications.store import endpoints as store
 from shared.auth import Principal, Role
 from shared.errors import FieldProblem, NotFound, RuleViolation
-from shared.web import App, IfMatch, Once, Page, Paging, Router, Wiring, etag, requires
+from shared.web import App, Body, IfMatch, Once, Page, Paging, Router, Wiring, etag, requires
 
 router = Router(prefix="/webhook-endpoints", tags=["webhook endpoints"])
 Editor = Annotated[Principal, requires(Role.HR_ADMIN)]
@@ -28,18 +28,14 @@ Description = Annotated[str, Field(max_length=200)]
 Kinds = Annotated[list[Kind], Field(min_length=1, max_length=len(Kind))]
 
 
-class EndpointIn(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class EndpointIn(Body):
     url: str
     kinds: Kinds
     description: Description = ""
 
 
-class EndpointChange(BaseModel):
+class EndpointChange(Body):
     """Fields that are left out stay as they are."""
-
-    model_config = ConfigDict(extra="forbid")
 
     url: str | None = None
     kinds: Kinds | None = None

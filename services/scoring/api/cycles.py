@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Annotated, Self
 
 from fastapi import Response
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 
 from services.scoring.api.access import CycleReader, Editor, find_cycle
 from services.scoring.commands import cycles as commands
@@ -16,23 +16,19 @@ from services.scoring.commands.freezing import STREAMS
 from services.scoring.model.cycles import BandCut, Cycle, CycleState, Period
 from services.scoring.store import cycles as store
 from shared.contracts.ids import IDENTIFIER, Band, CycleId
-from shared.web import App, Once, Page, Paging, Router, etag
+from shared.web import App, Body, Once, Page, Paging, Router, etag
 
 router = Router(prefix="/cycles", tags=["cycles"])
 
 CycleKey = Annotated[CycleId, IDENTIFIER]
 
 
-class BandIn(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class BandIn(Body):
     band: Annotated[Band, IDENTIFIER]
     cut_score: Annotated[Decimal, Field(max_digits=30, decimal_places=12)]
 
 
-class CycleIn(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class CycleIn(Body):
     cycle: CycleKey
     name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
     starts_on: date

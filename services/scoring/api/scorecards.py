@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Annotated, Self
 
 from fastapi import Query, Response
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, StringConstraints
 
 from services.scoring.api.access import (
     Editor,
@@ -32,7 +32,7 @@ from services.scoring.model.scorecards import (
 from services.scoring.store import scorecards as store
 from shared.contracts.ids import IDENTIFIER, Band, CycleId, EmployeeId, UnitId
 from shared.errors import NotFound
-from shared.web import App, Once, Page, Paging, Router, etag
+from shared.web import App, Body, Once, Page, Paging, Router, etag
 
 router = Router(prefix="/cycles/{cycle}/scorecards", tags=["scorecards"])
 
@@ -101,9 +101,7 @@ class ScorecardOut(BaseModel):
         )
 
 
-class AcceptanceIn(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class AcceptanceIn(Body):
     version: int
     reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
 

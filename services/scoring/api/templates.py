@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Annotated, Literal, Self
 
 from fastapi import Path, Response
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 
 from services.scoring.api.access import Editor, TemplateReader
 from services.scoring.commands import templates as commands
@@ -27,7 +27,7 @@ from services.scoring.store import templates as store
 from shared.contracts.ids import IDENTIFIER, Band, ClientId, LineOfBusiness, MetricKey, TemplateId
 from shared.contracts.kpi import FeedbackCategory
 from shared.errors import NotFound
-from shared.web import App, Once, Page, Paging, Router
+from shared.web import App, Body, Once, Page, Paging, Router
 
 router = Router(prefix="/templates", tags=["templates"])
 
@@ -38,17 +38,13 @@ Short = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]{0
 Number = Annotated[Decimal, Field(max_digits=30, decimal_places=12)]
 
 
-class _In(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class SelectorIn(_In):
+class SelectorIn(Body):
     role: Short | None = None
     client: Annotated[ClientId, IDENTIFIER] | None = None
     line_of_business: Annotated[LineOfBusiness, IDENTIFIER] | None = None
 
 
-class TemplateIn(_In):
+class TemplateIn(Body):
     template: Template
     name: Name
     selector: SelectorIn
@@ -72,7 +68,7 @@ class TemplateOut(BaseModel):
         )
 
 
-class CurveIn(_In):
+class CurveIn(Body):
     points: Annotated[list[tuple[Number, Number]], Field(max_length=50)]
     shape: Shape = Shape.LINEAR
     accelerator: Number | None = None
@@ -82,7 +78,7 @@ class CurveIn(_In):
         return Curve(tuple(self.points), self.shape, self.accelerator, self.cap)
 
 
-class MetricPartIn(_In):
+class MetricPartIn(Body):
     kind: Literal[PartKind.METRIC]
     part: Short
     metric: Annotated[MetricKey, IDENTIFIER]
@@ -93,7 +89,7 @@ class MetricPartIn(_In):
         return Part(self.part, self.kind, self.metric, self.weight, self.curve.to_model())
 
 
-class FeedbackPartIn(_In):
+class FeedbackPartIn(Body):
     kind: Literal[PartKind.FEEDBACK]
     part: Short
     category: FeedbackCategory
@@ -104,7 +100,7 @@ class FeedbackPartIn(_In):
         return Part(self.part, self.kind, self.category.value, self.weight, self.curve.to_model())
 
 
-class GateIn(_In):
+class GateIn(Body):
     metric: Annotated[MetricKey, IDENTIFIER]
     at_least: Number | None = None
     at_most: Number | None = None
@@ -114,12 +110,12 @@ class GateIn(_In):
         return Gate(self.metric, self.at_least, self.at_most, self.band_cap)
 
 
-class VersionIn(_In):
+class VersionIn(Body):
     effective_from: date
     coverage_minimum: Number = Decimal("0.70")
     weight_maximum: Number = Decimal("0.50")
     parts: Annotated[list[Annotated[MetricPartIn | FeedbackPartIn, Field(discriminator="kind")]], Field(max_length=100)]
-    gates: Annotated[list[GateIn], Field(max_length=50)] = []
+    gates: Annotated[tuple[GateIn, ...], Field(max_length=50)] = ()
 
     def to_model(self, template: TemplateId) -> TemplateVersion:
         return TemplateVersion(
