@@ -18,7 +18,6 @@ from deploy.local.layout import Stack
 from deploy.local.spans import SpanRef, SpanStore, StoredSpan
 from deploy.services import SERVICES
 from shared.contracts.event import person_key
-from shared.contracts.ids import EmployeeId, ProviderId
 
 _BROKEN, _UNKNOWN = 1, 3
 _PARTITION = "messaging.destination.partition.id"
@@ -178,10 +177,9 @@ class _Teller:
         """Where events about a person lie: of the batches that one request caused, theirs is of this partition."""
         from shared.messaging.relay import partition_of  # Kafka's client is slow to import, for every command
 
-        partitions = await self._databases["scoring"].fetchval(
-            "SELECT count(*) FROM positions WHERE topic = 'kpi-events'"
-        )
-        return partition_of(person_key(ProviderId(provider), EmployeeId(employee)), partitions) if partitions else -1
+        count = "SELECT count(*) FROM positions WHERE topic = 'kpi-events'"
+        partitions = await self._databases["scoring"].fetchval(count)
+        return partition_of(person_key(provider, employee), partitions) if partitions else -1
 
     async def _scorecards(self, person: _Person, before: Sequence[Node]) -> bool:
         """The versions that counted for something: those decided on, and the newest. Whether there is any."""

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict
 
-from shared.contracts.ids import EmployeeId, ProviderId
+from shared.contracts.ids import ProviderId
 
 
 def _in_utc(value: datetime) -> datetime:
@@ -18,7 +18,7 @@ Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 """An aware time, held in UTC; a naive one is refused."""
 
 
-def person_key(provider: ProviderId, employee: EmployeeId) -> str:
+def person_key(provider: str, employee: str) -> str:
     """The key of every event about one person, so that all of a topic's lie in one partition."""
     return f"{provider}:{employee}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
 import pytest
@@ -28,6 +28,12 @@ DOWN = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n"
 
 class Killed(BaseException):
     """What a killed process looks like from inside: nothing after it runs."""
+
+
+async def eventually(seen: Callable[[], Awaitable[object]], wanted: object) -> None:
+    async with asyncio.timeout(10):
+        while await seen() != wanted:
+            await asyncio.sleep(0.01)
 
 
 async def queued(house: House) -> int:
@@ -408,3 +414,29 @@ async def test_an_outage_of_hours_is_waited_out(house: House, monkeypatch: pytes
     monkeypatch.setattr("services.notifications.handlers.deliveries.pause", at_once)
     await DeliveryLoop(house.database, house.clock, Channel.WEBHOOK, unreachable, house.sender.send).run(stop)
     assert looks == 1_100
+
+
+async def test_what_takes_longer_to_send_than_a_lease_stays_with_its_sender(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.contact("e-1")
+    await house.told(on_awards, events.decided("e-1"))
+    monkeypatch.setattr("services.notifications.handlers.deliveries.RENEWAL", timedelta(milliseconds=10))
+    claimed_meanwhile = []
+
+    async def due() -> datetime:
+        async with house.database.begin() as tx:
+            found: datetime = await tx.scalar(text("SELECT due_at FROM timers"))
+            return found
+
+    async def slowly(letters: Sequence[Letter]) -> list[Outcome]:
+        for _ in range(3):
+            house.clock.forward(seconds=LEASE.total_seconds() - 1)
+            await eventually(due, house.clock() + LEASE)
+            async with house.database.begin() as tx:
+                claimed_meanwhile.append((await claim_mail(tx, house.clock(), 10)).claimed)
+        return [Outcome(letter.claim, Verdict.DELIVERED) for letter in letters]
+
+    await DeliveryLoop(house.database, house.clock, Channel.EMAIL, claim_mail, slowly).round()
+    assert claimed_meanwhile == [0, 0, 0]
+    assert await queued(house) == 0

@@ -67,6 +67,11 @@ async def claim_webhooks(tx: AsyncConnection, now: datetime, limit: int) -> Roun
     return Round(messages, len(leased), _causes(leased))
 
 
+async def renew(tx: AsyncConnection, channel: Channel, items: Sequence[Letter | Message], now: datetime) -> None:
+    """Keep hold of what is still being sent."""
+    await queue.renew(tx, channel, [item.claim for item in items], now + LEASE)
+
+
 async def record(tx: AsyncConnection, channel: Channel, outcomes: Sequence[Outcome], now: datetime) -> None:
     """Settle each attempt; pause endpoints that are silent, and switch off those that say they are gone."""
     by_provider: dict[ProviderId, list[Outcome]] = defaultdict(list)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -16,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.notifications.commands import deliveries
 from services.notifications.commands.deliveries import Round
 from services.notifications.model import Channel, Letter, Message, Outcome
+from services.notifications.rules.retries import RENEWAL
 from services.notifications.store.queue import timer_kind
 from shared import telemetry
 from shared.clock import Clock
@@ -66,10 +68,31 @@ class DeliveryLoop(Generic[T]):
             kind = timer_kind(self.channel)
             attributes: dict[str, str | int] = {telemetry.TIMER_KIND: kind, telemetry.BATCH_SIZE: len(claimed.items)}
             with telemetry.span(f"send {self.channel}", SpanKind.CLIENT, attributes, causes=claimed.causes):
-                outcomes = await self.send(claimed.items)
+                outcomes = await self._send_under_lease(claimed.items)
                 await self._record(outcomes)
             telemetry.TIMERS_RUN.labels(kind).inc(len(claimed.items))
         return claimed.claimed
+
+    async def _send_under_lease(self, items: Sequence[T]) -> list[Outcome]:
+        renewing = asyncio.create_task(self._renew(items))
+        try:
+            return await self.send(items)
+        finally:
+            # Ended before anything is recorded: a late renewal would move what was settled.
+            renewing.cancel()
+            with suppress(asyncio.CancelledError):
+                await renewing
+
+    async def _renew(self, items: Sequence[T]) -> None:
+        while True:
+            await asyncio.sleep(RENEWAL.total_seconds())
+            try:
+                async with self.database.begin() as tx:
+                    await deliveries.renew(tx, self.channel, items, self.clock())
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                _log.warning("deliveries.renewal", channel=self.channel, error=type(error).__name__)
 
     async def _record(self, outcomes: Sequence[Outcome]) -> None:
         # What is sent and not recorded is sent again: a moment without the database should not cause that.

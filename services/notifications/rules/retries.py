@@ -20,8 +20,9 @@ LONGEST_WAIT = DELAYS[-1]
 
 ROUND = timedelta(seconds=60)
 """How long one round begins attempts. What it has not begun by then is left to the next."""
-LEASE = timedelta(minutes=5)
-"""Longer than a round and its last attempts take; what a killed process had in hand comes due again after it."""
+LEASE = timedelta(seconds=30)
+"""What a killed process had in hand comes due again after it. A living one renews it until its round is over."""
+RENEWAL = LEASE / 3
 
 
 def settle(outcome: Outcome, now: datetime) -> Settlement:

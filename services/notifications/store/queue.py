@@ -7,7 +7,7 @@ due again under the same id.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.notifications.model import Channel, DeliveryId
+from services.notifications.model import Channel, Claim, DeliveryId
 from shared.contracts.ids import ProviderId
 
 _LEASE = text("""
@@ -25,6 +25,11 @@ _LEASE = text("""
     ) AS due
     WHERE timer.kind = due.kind AND timer.provider_id = due.provider_id AND timer.key = due.key
     RETURNING timer.provider_id, timer.key, timer.causes
+""")
+_RENEW = text("""
+    UPDATE timers SET due_at = :leased_until
+    FROM unnest(CAST(:providers AS text[]), CAST(:keys AS text[])) AS held (provider, key)
+    WHERE timers.kind = :kind AND timers.provider_id = held.provider AND timers.key = held.key
 """)
 _MOVE = text("""
     UPDATE timers AS timer SET due_at = given.due_at
@@ -51,6 +56,17 @@ async def lease(tx: AsyncConnection, channel: Channel, now: datetime, until: dat
     """The deliveries longest due, of all providers, not due again before `until`."""
     rows = await tx.execute(_LEASE, {"kind": timer_kind(channel), "now": now, "leased_until": until, "limit": limit})
     return [Leased(ProviderId(row.provider_id), DeliveryId(UUID(row.key)), tuple(row.causes)) for row in rows]
+
+
+async def renew(tx: AsyncConnection, channel: Channel, held: Sequence[Claim], until: datetime) -> None:
+    """Not due again before `until`, of all providers."""
+    values = {
+        "kind": timer_kind(channel),
+        "leased_until": until,
+        "providers": [claim.provider for claim in held],
+        "keys": [str(claim.delivery) for claim in held],
+    }
+    await tx.execute(_RENEW, values)
 
 
 async def move(
