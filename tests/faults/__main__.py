@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from deploy.local.demo.client import Unreachable
 from tests.benchmarks.report import machine
 from tests.faults.rig import running
 from tests.faults.scenarios import LONG, SCENARIOS, SHORT, Outcome
@@ -31,8 +32,12 @@ async def run(names: list[str], short: bool, console: Console) -> list[tuple[Out
             console.print(f"{name} …")
             begun = time.monotonic()
             scale = SHORT if short else LONG
-            outcome = await SCENARIOS[name](rig, scale)
+            try:
+                outcome = await SCENARIOS[name](rig, scale)
+            except (TimeoutError, Unreachable) as error:
+                outcome = Outcome(name, "not finished", [str(error)])
             done.append((outcome, time.monotonic() - begun))
+            console.print(f"  {outcome.seen}: {'WRONG' if outcome.wrong else 'all holds'}", markup=False)
             for line in outcome.wrong:
                 console.print(f"  {line}", style="red", markup=False)
     return done

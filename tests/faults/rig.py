@@ -107,7 +107,7 @@ async def quiet(rig: Rig, within: float = 300) -> None:
 
 
 _WAITING = """
-    SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM timers WHERE due_at < now() + interval '20 seconds')
+    SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM timers WHERE due_at < now() + interval '40 seconds')
 """
 
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import Random
 
+from deploy.local.child import Backoff
 from deploy.local.children import answers
 from deploy.local.demo.findings import Findings
 from deploy.local.demo.world import Size
@@ -66,8 +67,7 @@ async def random_kills(rig: Rig, scale: Scale) -> Outcome:
 
 
 async def every_step(rig: Rig, scale: Scale) -> Outcome:
-    """Scoring dies before the first, second, third … step of a batch, until a batch has fewer steps than that."""
-    size = _world(scale, "steps")
+    """Scoring dies before the first, second, third … step of a batch, until a whole world has no batch that long."""
     trigger = rig.stack.state / "crash-scoring"
     died = 0
 
@@ -77,15 +77,20 @@ async def every_step(rig: Rig, scale: Scale) -> Outcome:
             trigger.write_text(str(died + 1))
             await rig.until("scoring to die at its step", lambda: not trigger.exists(), within=3600)
             died += 1
-            await asyncio.sleep(2)
+            # Without a rest the supervisor would wait longer after every death, and the world for an answer.
+            await asyncio.sleep(Backoff().well + 2)
 
     arming = asyncio.create_task(keep_arming())
-    findings = {size.provider: await rig.walk(size)}
+    findings: dict[str, Findings] = {}
+    before = -1
+    while died > before:
+        before = died
+        size = _world(scale, f"steps{len(findings)}")
+        findings[size.provider] = await rig.walk(size)
     arming.cancel()
     trigger.unlink(missing_ok=True)
-    return Outcome(
-        "kill between the steps of a batch", f"{died} deaths, each one step later", await check(rig, findings)
-    )
+    seen = f"{died} deaths, each one step later; {len(findings)} worlds"
+    return Outcome("kill between the steps of a batch", seen, await check(rig, findings))
 
 
 async def broker_killed(rig: Rig, scale: Scale) -> Outcome:
