@@ -23,8 +23,6 @@ _PATIENCE_SECONDS = 15.0
 _REPORT_SECONDS = 1.0
 _CLOSE_SECONDS = 5.0
 _MAX_REQUEST_BYTES = 4 * 1024 * 1024
-_WORTH_FETCHING, _GATHER_MS = 64 * 1024, 100
-"""Less than so many bytes are gathered for so long: every partition's batch is a transaction, however small."""
 
 
 def connection(settings: KafkaSettings) -> dict[str, object]:
@@ -86,8 +84,7 @@ class KafkaReader:
             session_timeout_ms=settings.kafka_session_timeout_ms,
             heartbeat_interval_ms=settings.kafka_session_timeout_ms // 4,
             max_partition_fetch_bytes=_MAX_REQUEST_BYTES,
-            fetch_min_bytes=_WORTH_FETCHING,
-            fetch_max_wait_ms=_GATHER_MS,
+            fetch_max_wait_ms=POLL_MS,
         )
         self._consumer.subscribe([self._prefix + topic for topic in topics], listener=self._rebalances)
 
