@@ -22,6 +22,7 @@ from deploy.local.processes import LocalStackError, port_is_taken
 from deploy.local.record import ChildRecord, read_record
 from deploy.local.supervisor import load_children
 from deploy.local.tokens import HALF_A_DAY, TokenSigner
+from shared.auth import Role
 
 _NOT_READY, _NOT_RUNNING, _INTERRUPTED = 1, 3, 130
 _out = Console(highlight=False, soft_wrap=True)
@@ -110,7 +111,7 @@ def logs(
 
 
 def token(
-    role: Annotated[list[str], typer.Option(help="May be given several times.")],
+    role: Annotated[list[Role], typer.Option(help="May be given several times.")],
     provider: Annotated[str | None, typer.Option()] = None,
     employee: Annotated[str | None, typer.Option()] = None,
     client: Annotated[str | None, typer.Option()] = None,
@@ -120,7 +121,9 @@ def token(
 ) -> None:
     """Print a signed token for this stack's services."""
     stack = Stack.from_environment()
-    signer = TokenSigner(stack.state / "issuer", stack.url("issuer"))
+    # The running stack's own issuer, whatever offset this shell says.
+    running = [child.address for child in read_record(stack.record) if child.name == "issuer"]
+    signer = TokenSigner(stack.state / "issuer", *(running or [stack.url("issuer")]))
     typer.echo(
         signer.token(
             provider=provider or None,

@@ -1,7 +1,7 @@
 """The HTTP edge that all services share: what a service's `api/` and `app.py` import."""
 
 from shared.web.application import create_app
-from shared.web.body import Body, Router, check_depth, read_body
+from shared.web.body import Body, Day, Router, Time, check_depth, read_body
 from shared.web.etags import IfMatch, Precondition, etag
 from shared.web.idempotency import Once
 from shared.web.pages import Page, Paging, keyset
@@ -13,6 +13,7 @@ __all__ = [
     "App",
     "Bearer",
     "Body",
+    "Day",
     "IfMatch",
     "Once",
     "Page",
@@ -21,6 +22,7 @@ __all__ = [
     "Refusal",
     "Requires",
     "Router",
+    "Time",
     "Wiring",
     "check_depth",
     "create_app",

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any, Never, Protocol
+from typing import Annotated, Any, Never, Protocol
 
 import zstandard
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from starlette.types import Message, Receive, Scope
 
 from shared.errors import FieldProblem
@@ -162,6 +164,39 @@ class Body(BaseModel):
     """A body of ours: a member nobody knows is a typing error, not a wish."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_no_number(cls, value: object) -> object:
+        # FastAPI reads attributes where it finds no members, and a Decimal has some: it would count as {}.
+        if isinstance(value, Decimal):
+            raise ValueError("an object is expected")
+        return value
+
+
+def _spelled(value: object) -> object:
+    """Pydantic would also take a number for a time, as seconds since 1970."""
+    if isinstance(value, date) or (isinstance(value, str) and _DATE.match(value)):
+        return value
+    raise ValueError("a day is written as YYYY-MM-DD, a time as YYYY-MM-DDThh:mm:ss with its offset")
+
+
+def _only_a_day(value: object) -> object:
+    if isinstance(value, str) and not _DATE.fullmatch(value):
+        raise ValueError("a day is written as YYYY-MM-DD")
+    return value
+
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+# Far from the calendar's ends, where the day before or after, or another zone's, does not exist.
+_FIRST, _LAST = date(1900, 1, 1), date(2999, 12, 31)
+Day = Annotated[date, Field(ge=_FIRST, le=_LAST), BeforeValidator(_only_a_day), BeforeValidator(_spelled)]
+"""A day of a body. An open end is null, not the last day there is."""
+Time = Annotated[
+    AwareDatetime,
+    Field(ge=datetime(1900, 1, 1, tzinfo=UTC), le=datetime(2999, 12, 31, tzinfo=UTC)),
+    BeforeValidator(_spelled),
+]
 
 
 class _StrictRequest(Request):

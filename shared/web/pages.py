@@ -7,13 +7,13 @@ others. It is opaque to callers and says nothing a row of the page did not.
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar, TypeVarTuple
 
 from fastapi import Depends, Query, Request, Response
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter
 from pydantic_core import to_json
 from sqlalchemy import ColumnElement, Select, tuple_
 from starlette.datastructures import URL
@@ -52,12 +52,15 @@ class PageRequest:
             return None
         try:
             padded = self.cursor + "=" * (-len(self.cursor) % 4)
-            return TypeAdapter(key).validate_json(
+            found = TypeAdapter(key).validate_json(
                 base64.b64decode(padded.encode("ascii"), altchars=b"-_", validate=True)
             )
-        except (binascii.Error, UnicodeEncodeError, ValidationError):
-            found = FieldProblem("cursor", "invalid", "not a cursor of this list")
-            raise Refusal(400, "invalid-cursor", "begin again without a cursor", [found]) from None
+            for value in found:
+                _require_storable(value)
+            return found
+        except (ValueError, OverflowError):
+            problem = FieldProblem("cursor", "invalid", "not a cursor of this list")
+            raise Refusal(400, "invalid-cursor", "begin again without a cursor", [problem]) from None
 
     def page(self, model: type[M], items: Sequence[M], key: Callable[[M], tuple[object, ...]]) -> Page[M] | Response:
         """At most `limit` of the `fetch` items that were read, as JSON or as the CSV that was asked for.
@@ -76,6 +79,16 @@ class PageRequest:
     def _address_of(self, cursor: str) -> str:
         following = self.url.include_query_params(cursor=cursor)
         return f"{following.path}?{following.query}"
+
+
+def _require_storable(value: object) -> None:
+    """Refuse what no column holds: a key that came from a row of ours is none of these."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError("no column holds such a number")
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError("no column holds a NUL")
+    if isinstance(value, datetime):
+        value.astimezone(UTC)
 
 
 async def paging(

@@ -100,6 +100,11 @@ async def test_each_kind_of_refusal_names_its_field(world: World) -> None:
     assert (answer["accepted"], await world.announced("plumbline.kpi.%")) == (0, [])
 
 
+async def test_the_last_hours_of_the_calendar_spoil_no_other_event(world: World) -> None:
+    answer = (await world.send([seen(), seen("evt-2", occurred_at="9999-12-31T23:59:59-14:00")])).json()
+    assert (answer["accepted"], codes(answer)) == (1, [(1, "future-time", "/1/occurred_at")])
+
+
 async def test_a_time_as_a_bare_number_is_refused(world: World) -> None:
     answer = (await world.send([seen(occurred_at=1_700_000_000), seen(occurred_at="1700000000")])).json()
     assert [found["code"] for found in answer["rejected"]] == ["invalid", "invalid"]

@@ -89,7 +89,7 @@ async def test_what_is_wrong_with_a_version_is_named_by_field(team: House) -> No
         ("/parts/1/curve/points/1/1", "falling-y"),
     ]
     assert await _refusals(team, path, {"effective_from": "soon", "parts": [{"kind": "guess"}], "more": 1}) == [
-        ("/effective_from", "date-from-datetime-parsing"),
+        ("/effective_from", "value-error"),
         ("/more", "extra-forbidden"),
         ("/parts/0", "union-tag-invalid"),
     ]

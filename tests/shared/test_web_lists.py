@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 from collections.abc import Callable, Mapping
 
 import httpx
 import pytest
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel
 from sqlalchemy import Integer, Select, String, column, select, table
+from starlette.datastructures import URL
 
-from shared.web import keyset
+from shared.web import Refusal, keyset
 from shared.web.csv import to_csv
+from shared.web.pages import PageRequest
 
 Bearer = Callable[..., dict[str, str]]
 
@@ -33,7 +36,14 @@ async def test_following_next_shows_every_row_once_in_order(
     assert [note["number"] for note in seen] == [0, 3, 6, 9, 1, 4, 7, 2, 5, 8]
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "####", "é", "W10", "WzEsMl0", "bnVsbA", "A" * 900])
+def forged(key: str) -> str:
+    return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
+
+
+TOO_MUCH = [forged(f'["2025-03-03", {number}]') for number in (2**63, -(2**63) - 1, 10**30)]
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "####", "é", "W10", "WzEsMl0", "bnVsbA", "A" * 900, *TOO_MUCH])
 async def test_a_cursor_of_elsewhere_is_named(notes: httpx.AsyncClient, bearer: Bearer, cursor: str) -> None:
     answer = await notes.get("/v1/notes", params={"cursor": cursor}, headers=bearer("manager"))
     assert answer.status_code == 400
@@ -101,3 +111,17 @@ def test_a_keyset_reads_behind_the_last_row_in_its_order() -> None:
     query = keyset(rows, (a, b), ("x", 2), 51)
     said = " ".join(str(query.compile(compile_kwargs={"literal_binds": True})).split())
     assert said.endswith("WHERE (a, b) > ('x', 2) ORDER BY a, b LIMIT 51")
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        (r'["\u0000"]', tuple[str]),
+        ('["0001-01-01T00:00:00+14:00"]', tuple[AwareDatetime]),
+        ('["9999-12-31T23:59:59-14:00"]', tuple[AwareDatetime]),
+    ],
+)
+def test_a_cursor_holds_only_what_a_column_can(key: str, kind: type[tuple[object, ...]]) -> None:
+    request = PageRequest(limit=1, cursor=forged(key), csv=False, url=URL("/v1/notes"))
+    with pytest.raises(Refusal, match="cursor"):
+        request.after(kind)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import Field, StringConstraints
 from pydantic.functional_validators import AfterValidator
 
 from services.calibration.model import Rationale, RationaleCode
 from shared.contracts.ids import IDENTIFIER, Band, CycleId, EmployeeId, SessionId, UnitId
-from shared.web import Body
+from shared.web import Body, Time
 
 Session = Annotated[SessionId, IDENTIFIER]
 Cycle = Annotated[CycleId, IDENTIFIER]
@@ -20,13 +21,13 @@ Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, ma
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=10, max_length=2000)]
 
 
-def _sane(value: AwareDatetime) -> AwareDatetime:
+def _sane(value: datetime) -> datetime:
     if not 2000 <= value.year < 2200:
         raise ValueError("a time of this century or the next is expected")
     return value
 
 
-Time = Annotated[AwareDatetime, AfterValidator(_sane)]
+Deadline = Annotated[Time, AfterValidator(_sane)]
 
 
 class Nothing(Body):

@@ -8,7 +8,7 @@ from fastapi import Response
 from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.calibration.api.inputs import Cycle, Employee, Label, Nothing, Session, Time, Unit, Words
+from services.calibration.api.inputs import Cycle, Deadline, Employee, Label, Nothing, Session, Unit, Words
 from services.calibration.commands import publication, sessions
 from services.calibration.commands.access import viewed
 from services.calibration.model import CaseState, Plan, Scope, SessionState
@@ -41,7 +41,7 @@ class PlanIn(Body):
     owner: Employee | None = None
     facilitator: Employee
     participants: list[Employee] = Field(default=[], max_length=500)
-    deadline: Time
+    deadline: Deadline
 
     def to_model(self) -> Plan:
         participants = tuple(sorted(set(self.participants)))
@@ -59,7 +59,7 @@ class OpenIn(Body):
 
 class ReopenIn(Body):
     reason: Words
-    deadline: Time
+    deadline: Deadline
 
 
 class CancelIn(Body):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from decimal import Decimal
 from typing import Annotated
 
@@ -29,7 +28,6 @@ Share = Annotated[Decimal, Field(ge=0, le=1, max_digits=9, decimal_places=8)]
 Score = Annotated[Decimal, Field(ge=-100_000, le=100_000, max_digits=18, decimal_places=12)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64, strip_whitespace=True)]
 Text = Annotated[str, StringConstraints(min_length=3, max_length=2_000, strip_whitespace=True)]
-Day = Annotated[date, Field(ge=date(1900, 1, 1), le=date(9000, 12, 31))]
 
 Employee = Annotated[EmployeeId, IDENTIFIER]
 CycleName = Annotated[CycleId, IDENTIFIER]

@@ -14,7 +14,6 @@ from services.compensation.api.access import refuse_others
 from services.compensation.api.fields import (
     Administrator,
     Currency,
-    Day,
     Employee,
     MinorUnits,
     Name,
@@ -27,7 +26,7 @@ from services.compensation.commands import reference
 from services.compensation.model.award import PayEntry, PayRange, Rate
 from services.compensation.store import pay as store
 from shared.errors import NotFound
-from shared.web import App, Body, IfMatch, Page, Paging, Router, check_depth, etag, read_body
+from shared.web import App, Body, Day, IfMatch, Page, Paging, Router, check_depth, etag, read_body
 
 router = Router(tags=["pay"])
 

@@ -154,6 +154,12 @@ async def publish_plan(
     if current is None:
         raise NotFound(f"there is no plan {plan}")
     if_match.check(current.version)
+    if current.published_version is not None:
+        newest = await plans.plan_version(tx, plan, current.published_version)
+        if newest is not None and newest.content == current.draft:
+            raise Conflict(
+                f"nothing has changed since version {newest.version} was published", code="nothing-to-publish"
+            )
     published = await plans.publish(tx, plan, now, who.subject)
     await audit.record(tx, _entry(who, now, "plan.published", f"plan/{plan}", version=published.version))
     return published

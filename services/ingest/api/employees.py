@@ -8,14 +8,14 @@ from fastapi import Request, Response
 from pydantic import BaseModel, Field, StringConstraints, TypeAdapter
 
 from services.ingest.api.bodies import Shape, read_documents
-from services.ingest.api.shapes import Day, Id, RejectionOut, Text, answer_put, by
+from services.ingest.api.shapes import Id, RejectionOut, Text, answer_put, by
 from services.ingest.commands import employees as commands
 from services.ingest.model import Absence, Assignment, Employee, Kept
 from services.ingest.store import employees as store
 from shared.auth import Principal, Role
 from shared.contracts.ids import IDENTIFIER, ClientId, EmployeeId, LineOfBusiness, UnitId
 from shared.errors import NotFound
-from shared.web import App, Body, IfMatch, Page, Paging, Router, etag, requires
+from shared.web import App, Body, Day, IfMatch, Page, Paging, Router, etag, requires
 
 MOST_BYTES = 8 << 20
 

@@ -133,7 +133,10 @@ def _moment(sent: KpiEventIn) -> datetime | Reason | None:
         return Reason("invalid", "there is no such time", "occurred_at")
     if moment.tzinfo is None:
         return Reason("naive-time", "a time needs its offset from UTC, or Z", "occurred_at")
-    return in_utc(moment) or Reason("early-time", "nothing before the year 2000 is taken", "occurred_at")
+    try:
+        return in_utc(moment) or Reason("early-time", "nothing before the year 2000 is taken", "occurred_at")
+    except OverflowError:  # the last hours of year 9999, west of Greenwich
+        return Reason("future-time", "the event lies in the future", "occurred_at")
 
 
 def _measured(sent: KpiEventIn) -> tuple[Decimal, Decimal | None] | Reason:

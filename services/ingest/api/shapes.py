@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from datetime import date
 from typing import Annotated, Self
 
 from fastapi import Response
-from pydantic import BaseModel, BeforeValidator, StringConstraints
+from pydantic import BaseModel, StringConstraints
 
 from services.ingest.commands.editing import By, Put
 from services.ingest.model import Rejection
@@ -24,17 +22,6 @@ Prose = Annotated[str, StringConstraints(max_length=4_000, pattern=r"^[^\x00-\x0
 Agent = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 Id = Annotated[str, IDENTIFIER]
-
-
-def _written(value: object) -> object:
-    """Pydantic would also take a number for a day, as seconds since 1970."""
-    if isinstance(value, date) or (isinstance(value, str) and _DAY.fullmatch(value)):
-        return value
-    raise ValueError("a day is written as YYYY-MM-DD")
-
-
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-Day = Annotated[date, BeforeValidator(_written)]
 
 
 class RejectionOut(BaseModel):

@@ -9,7 +9,7 @@ from fastapi import Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter
 
 from services.ingest.api.bodies import Shape, read_documents
-from services.ingest.api.shapes import Agent, Day, Id, RejectionOut, Text, answer_put, by
+from services.ingest.api.shapes import Agent, Id, RejectionOut, Text, answer_put, by
 from services.ingest.commands import sources as commands
 from services.ingest.model import AgentMapping, Kept, Scope, Source
 from services.ingest.store import sources as store
@@ -17,7 +17,7 @@ from services.ingest.store.sources import KeyRow
 from shared.auth import Principal, Role
 from shared.contracts.ids import IDENTIFIER, ClientId, EmployeeId, LineOfBusiness, SourceId
 from shared.errors import NotFound
-from shared.web import App, Body, IfMatch, Page, Paging, Router, etag, requires
+from shared.web import App, Body, Day, IfMatch, Page, Paging, Router, Time, etag, requires
 
 KEY_LIFE = timedelta(days=90)
 MOST_BYTES = 4 << 20
@@ -49,7 +49,7 @@ class SourceOut(BaseModel):
 
 
 class KeyIn(Body):
-    expires_at: AwareDatetime | None = None
+    expires_at: Time | None = None
     scopes: Annotated[frozenset[Scope], Field(min_length=1)] = frozenset(Scope)
 
 

@@ -16,7 +16,7 @@ from services.scoring.commands.freezing import STREAMS
 from services.scoring.model.cycles import BandCut, Cycle, CycleState, Period
 from services.scoring.store import cycles as store
 from shared.contracts.ids import IDENTIFIER, Band, CycleId
-from shared.web import App, Body, Once, Page, Paging, Router, etag
+from shared.web import App, Body, Day, Once, Page, Paging, Router, etag
 
 router = Router(prefix="/cycles", tags=["cycles"])
 
@@ -31,8 +31,8 @@ class BandIn(Body):
 class CycleIn(Body):
     cycle: CycleKey
     name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
-    starts_on: date
-    ends_on: date
+    starts_on: Day
+    ends_on: Day
     bands: Annotated[list[BandIn], Field(max_length=50)]
 
     def period(self) -> Period:

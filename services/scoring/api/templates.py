@@ -27,7 +27,7 @@ from services.scoring.store import templates as store
 from shared.contracts.ids import IDENTIFIER, Band, ClientId, LineOfBusiness, MetricKey, TemplateId
 from shared.contracts.kpi import FeedbackCategory
 from shared.errors import NotFound
-from shared.web import App, Body, Once, Page, Paging, Router
+from shared.web import App, Body, Day, Once, Page, Paging, Router
 
 router = Router(prefix="/templates", tags=["templates"])
 
@@ -111,7 +111,7 @@ class GateIn(Body):
 
 
 class VersionIn(Body):
-    effective_from: date
+    effective_from: Day
     coverage_minimum: Number = Decimal("0.70")
     weight_maximum: Number = Decimal("0.50")
     parts: Annotated[list[Annotated[MetricPartIn | FeedbackPartIn, Field(discriminator="kind")]], Field(max_length=100)]
