@@ -104,6 +104,7 @@ async def database_killed(rig: Rig, scale: Scale) -> Outcome:
 async def _killed_in_the_middle(rig: Rig, scale: Scale, name: str) -> Outcome:
     size = _world(scale, name)
     deaths = 0
+    killing: list[asyncio.Task[None]] = []
 
     async def kill_now_and_then() -> None:
         nonlocal deaths
@@ -113,9 +114,14 @@ async def _killed_in_the_middle(rig: Rig, scale: Scale, name: str) -> Outcome:
 
     def begin(stage: str) -> None:
         if stage == "post":
-            asyncio.get_running_loop().create_task(kill_now_and_then()).add_done_callback(lambda task: task.result())
+            killing.append(asyncio.create_task(kill_now_and_then()))
 
     findings = {size.provider: await rig.walk(size, begin)}
+    # A small world may be over before the last kill: nothing is looked at before what was killed is back.
+    await asyncio.gather(*killing)
+    await asyncio.sleep(1)
+    await rig.until(f"{name} to be back", lambda: rig.is_ready(name))
+    await rig.all_ready()
     return Outcome(f"kill -9 of {name} while events are posted", f"{deaths} kills", await check(rig, findings))
 
 
