@@ -142,7 +142,7 @@ async def test_a_broker_that_goes_and_comes_back_costs_no_record_and_repeats_non
         cluster.up(1)
         cluster.up(2)
         await log.append(events(3, start=3))
-        await eventually(lambda: applied(ledger, 6))
+        await eventually(lambda: applied(ledger, 6), within=60)
     assert await ledger.effects() == [f"k-{number}" for number in range(6)]
 
 
