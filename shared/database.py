@@ -66,6 +66,7 @@ class Database:
         """
         async with self.engine.begin() as tx:
             outbox.open_for(tx)
+            # Also what begins the transaction: a `Statement` before it would commit on its own.
             await enter_provider(tx, provider or NOBODY)
             yield tx
             announces = await outbox.write_pending(tx)

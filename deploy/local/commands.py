@@ -122,8 +122,8 @@ def token(
     """Print a signed token for this stack's services."""
     stack = Stack.from_environment()
     # The running stack's own issuer, whatever offset this shell says.
-    running = [child.address for child in read_record(stack.record) if child.name == "issuer"]
-    signer = TokenSigner(stack.state / "issuer", *(running or [stack.url("issuer")]))
+    running = (child.address for child in read_record(stack.record) if child.name == "issuer")
+    signer = TokenSigner(stack.state / "issuer", next(running, stack.url("issuer")))
     typer.echo(
         signer.token(
             provider=provider or None,

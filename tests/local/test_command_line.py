@@ -46,9 +46,11 @@ def test_the_real_infrastructure_comes_up_keeps_its_data_and_goes_down(stack: St
     assert {f"plumbline_{service}" for service in SERVICES} <= set(databases)
     stack.postgres.run_sql("CREATE TABLE kept AS SELECT 42 AS answer;")
     asked = ("--role", "hr_admin", "--provider", "acme", "--unit", "u-1", "--unit", "u-2")
-    token = run(stack, "token", *asked).stdout.strip()
+    token = run(Stack(stack.state, stack.offset + 1), "token", *asked).stdout.strip()
     keys = KeySet.import_key_set(httpx.get(f"{stack.url('issuer')}/jwks").json())
-    assert jwt.decode(token, keys, algorithms=["ES256"]).claims["units"] == ["u-1", "u-2"]
+    claims = jwt.decode(token, keys, algorithms=["ES256"]).claims
+    assert (claims["iss"], claims["units"]) == (stack.url("issuer"), ["u-1", "u-2"])
+    assert run(stack, "token", "--role", "emperor").returncode == 2
 
     processes = [record.process for record in read_record(stack.record) if record.process]
     assert len(processes) == 6

@@ -11,7 +11,7 @@ from shared.contracts.topics import Topic
 from shared.database import Database
 from shared.messaging.consumer import DataLost
 from shared.messaging.log import LogReader
-from tests.shared.brokers import Broker, HeldReader, advance_as_another_owner_would, applied, calls, ready
+from tests.shared.brokers import Broker, HeldReader, LogSuite, advance_as_another_owner_would, applied, calls, ready
 from tests.shared.ledger import (
     Ledger,
     as_sent,
@@ -24,19 +24,7 @@ from tests.shared.ledger import (
 )
 
 
-class BrokerSuite:
-    """Subclasses give `broker`; `ledger_database` comes from the conftest."""
-
-    @pytest.fixture
-    async def topic(self, broker: Broker) -> Topic:
-        topic = broker.topic(1)
-        await broker.create(topic)
-        return topic
-
-    @pytest.fixture
-    def ledger(self, ledger_database: Database, topic: Topic) -> Ledger:
-        return Ledger(ledger_database, topic)
-
+class BrokerSuite(LogSuite):
     async def test_events_of_one_key_take_effect_in_their_order(
         self, broker: Broker, ledger_database: Database
     ) -> None:

@@ -6,7 +6,10 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
+import pytest
+
 from shared.contracts.topics import Topic
+from shared.database import Database
 from shared.messaging import positions
 from shared.messaging.envelope import Record
 from shared.messaging.log import LogReader, Partition
@@ -105,6 +108,20 @@ async def calls(ledger: Ledger, count: int) -> bool:
 
 async def ready(consumer: object) -> bool:
     return consumer.unready() is None  # type: ignore[attr-defined]
+
+
+class LogSuite:
+    """Sentences about a topic of one partition. Subclasses give `broker`; `ledger_database` comes from the conftest."""
+
+    @pytest.fixture
+    async def topic(self, broker: Broker) -> Topic:
+        topic = broker.topic(1)
+        await broker.create(topic)
+        return topic
+
+    @pytest.fixture
+    def ledger(self, ledger_database: Database, topic: Topic) -> Ledger:
+        return Ledger(ledger_database, topic)
 
 
 async def advance_as_another_owner_would(ledger: Ledger, to: int, expected: int = 0) -> int:

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 import pytest
 
 from shared.contracts.topics import Topic
-from shared.database import Database
 from shared.errors import Conflict, RuleViolation
 from shared.messaging import batches, dead_letters
 from shared.messaging.dead_letters import SubscriptionHalted
-from tests.shared.brokers import Broker, applied
+from tests.shared.brokers import Broker, LogSuite, applied
 from tests.shared.ledger import (
     SERVICE,
     Ledger,
@@ -28,19 +27,7 @@ from tests.shared.ledger import (
 )
 
 
-class FatesSuite:
-    """Subclasses give `broker`; `ledger_database` comes from the conftest."""
-
-    @pytest.fixture
-    async def topic(self, broker: Broker) -> Topic:
-        topic = broker.topic(1)
-        await broker.create(topic)
-        return topic
-
-    @pytest.fixture
-    def ledger(self, ledger_database: Database, topic: Topic) -> Ledger:
-        return Ledger(ledger_database, topic)
-
+class FatesSuite(LogSuite):
     async def test_a_record_that_cannot_be_read_is_parked_with_its_bytes_and_the_others_take_effect(
         self, broker: Broker, topic: Topic, ledger: Ledger
     ) -> None:
