@@ -59,13 +59,19 @@ class Database:
         """Set after every commit that left outbox rows; the relay of this process waits for it."""
 
     @asynccontextmanager
-    async def begin(self, provider: ProviderId | None = None) -> AsyncIterator[AsyncConnection]:
+    async def begin(
+        self, provider: ProviderId | None = None, *, snapshot: bool = False
+    ) -> AsyncIterator[AsyncConnection]:
         """A transaction that commits when the block ends and is undone when it raises.
 
-        With a provider, rows of others neither show nor can be written; without one, no tenant row at all shows.
+        With a provider, rows of others neither show nor can be written; without one, no tenant row at all shows. On a
+        `snapshot` every statement sees the state that the first one saw, and to change a row that was changed since
+        is a transient error.
         """
         async with self.engine.begin() as tx:
             outbox.open_for(tx)
+            if snapshot:
+                await tx.execute(_SNAPSHOT)
             # Also what begins the transaction: a `Statement` before it would commit on its own.
             await enter_provider(tx, provider or NOBODY)
             yield tx
@@ -87,6 +93,7 @@ async def enter_provider(tx: AsyncConnection, provider: ProviderId) -> None:
     await tx.execute(_ENTER, {"provider": provider})
 
 
+_SNAPSHOT = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 _ENTER = text(f"SELECT set_config('{PROVIDER_SETTING}', :provider, true)")
 
 

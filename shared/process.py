@@ -30,7 +30,7 @@ from shared.messaging.supervise import Part, run
 from shared.messaging.timers import run_timers
 from shared.settings import ServiceSettings
 from shared.web import Router, Wiring, create_app
-from shared.web.admin import audit_router, dead_letter_router
+from shared.web.admin import audit_router, dead_letter_router, parked_timer_router
 
 VERSION = "0.1.0"
 
@@ -67,7 +67,7 @@ def build_app(
     """The HTTP side alone, as the process serves it."""
     return create_app(
         Wiring(settings, database, verifier, clock),
-        [*service.routers, audit_router, dead_letter_router(service.subscriptions)],
+        [*service.routers, audit_router, dead_letter_router(service.subscriptions), parked_timer_router],
         title=service.title,
         version=VERSION,
         readiness=readiness,

@@ -44,7 +44,7 @@ LAST_BATCH = Gauge("plumbline_last_batch_timestamp_seconds", "When a batch was l
 RELAYED = Counter("plumbline_outbox_relayed", "Outbox rows acknowledged by the broker")
 OUTBOX_DEPTH = Gauge("plumbline_outbox_depth", "Outbox rows read in the last look, at most one batch")
 OUTBOX_AGE = Gauge("plumbline_outbox_oldest_age_seconds", "Age of the oldest row in the outbox at the last look")
-TIMERS_RUN = Counter("plumbline_timers", "Timers that ran", ["kind"])
+TIMERS = Counter("plumbline_timers", "Timers by fate: ran, parked", ["kind", "fate"])
 
 _MAX_LINKS = 10_000  # a batch never has more records; a cut-off link would break the story of one event
 

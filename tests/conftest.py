@@ -28,7 +28,7 @@ from shared.auth import TokenVerifier
 from shared.clock import utc_now
 from shared.database import Database, migrate
 from shared.messaging.kafka import create_topics
-from shared.messaging.schema import MACHINERY_0001, statements
+from shared.messaging.schema import MACHINERY, statements
 from shared.settings import ServiceSettings
 from tests.issuer import ServedIssuer, served_issuer
 
@@ -121,7 +121,7 @@ def any_urls(postgres: PostgresServer) -> DatabaseUrls:
 async def _migrate_machinery(owner: SecretStr) -> None:
     engine = create_async_engine(owner.get_secret_value())
     async with engine.begin() as connection:
-        for statement in statements(MACHINERY_0001):
+        for statement in statements(MACHINERY):
             await connection.execute(text(statement))
     await engine.dispose()
 
@@ -151,7 +151,7 @@ def clone(postgres: PostgresServer) -> Callable[[str], DatabaseUrls]:
     def make(service: str) -> DatabaseUrls:
         versions = ROOT / "services" / service / "migrations" / "versions"
         files = sorted(versions.glob("*.py"))
-        content = MACHINERY_0001.encode() + b"".join(file.read_bytes() for file in files)
+        content = MACHINERY.encode() + b"".join(file.read_bytes() for file in files)
         template = _template(postgres, service, content, lambda owner: migrate(SecretStr(owner), versions))
         database = f"t_{service}_{uuid.uuid4().hex[:12]}"
         return ensure_service_database(postgres, service, database=database, template=template)
@@ -183,7 +183,7 @@ def machinery_urls(postgres: PostgresServer) -> Iterator[DatabaseUrls]:
     async def prepare(owner: str) -> None:
         await _migrate_machinery(SecretStr(owner))
 
-    template = _template(postgres, "scoring", b"machinery" + MACHINERY_0001.encode(), prepare)
+    template = _template(postgres, "scoring", b"machinery" + MACHINERY.encode(), prepare)
     database = f"t_machinery_{uuid.uuid4().hex[:12]}"
     yield ensure_service_database(postgres, "scoring", database=database, template=template)
     drop_database(postgres, database)

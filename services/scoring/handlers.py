@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.scoring.commands import facts, freezing, rescoring, workforce
 from services.scoring.commands.facts import KpiEvent
 from services.scoring.store import cycles
+from services.scoring.store.facts import heads
 from shared.contracts.kpi import FeedbackSubmitted, IntakeSealed
 from shared.contracts.topics import FEEDBACK, KPI_EVENTS, METRICS, WORKFORCE
 from shared.contracts.workforce import EmployeeChanged, MetricDefined
@@ -41,7 +42,8 @@ async def on_metrics(tx: AsyncConnection, batch: Batch) -> None:
 
 async def on_rescore(tx: AsyncConnection, due: DueTimers) -> None:
     active = await cycles.hold_active(tx, due.provider)
-    await rescoring.rescore(tx, due.provider, due.keys, active, due.now)
+    watermarks = await heads(tx, due.provider, due.keys)
+    await rescoring.rescore(tx, due.provider, watermarks, active, due.now)
 
 
 async def on_sweep(tx: AsyncConnection, due: DueTimers) -> None:
@@ -66,7 +68,7 @@ SUBSCRIPTIONS = (
     Subscription(METRICS, on_metrics),
 )
 TIMERS = (
-    Timer(rescoring.RESCORE, on_rescore, batch=400),
+    Timer(rescoring.RESCORE, on_rescore, batch=400, snapshot=True),
     Timer(freezing.SWEEP, on_sweep, batch=1),
     Timer(freezing.FREEZE, on_freeze, batch=1),
 )

@@ -20,12 +20,8 @@ from shared.messaging import dead_letters, positions
 from shared.messaging.dead_letters import SubscriptionHalted
 from shared.messaging.envelope import Batch, Delivery, Record, decode
 from shared.messaging.log import Partition
+from shared.messaging.retries import PARK_AFTER, SINGLE_AFTER
 from shared.messaging.subscriptions import Subscription
-
-SINGLE_AFTER = 2
-"""Processes begun on one position without progress, after which its records are handled one by one."""
-PARK_AFTER = 5
-"""Processes begun on one record without progress, after which it is parked: it has ended that many."""
 
 
 class Fenced(PlumblineError):

@@ -1,8 +1,13 @@
-"""How the loops wait: for work, and longer and longer for a mended world."""
+"""How the loops wait, for work or for a mended world, and how often they begin again with what kills."""
 
 from __future__ import annotations
 
 import asyncio
+
+SINGLE_AFTER = 2
+"""Processes begun on one batch without progress, after which its records or keys are handled one by one."""
+PARK_AFTER = 5
+"""Processes begun on one record or key without progress, after which it is parked: it has ended that many."""
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:

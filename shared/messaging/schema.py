@@ -1,7 +1,8 @@
 """The machinery's own tables, the same in every service's database.
 
-`MACHINERY_0001` is run by each service's first migration. Outbox, positions, dead letters and timers hold rows of all
-providers and are reached by loops that serve all of them: they are the named exceptions from row-level security.
+Each service's first migration runs `MACHINERY_0001`, a later one `MACHINERY_0002`. Outbox, positions, dead letters and
+timers hold rows of all providers and are reached by loops that serve all of them: they are the named exceptions from
+row-level security.
 """
 
 from __future__ import annotations
@@ -144,3 +145,30 @@ CREATE TABLE audit_entries (
 {row_security("audit_entries")}
 {append_only("audit_entries")}
 """
+
+# Several rows of one key: scheduling never waits for the run that is at work, and the run takes those it saw.
+MACHINERY_0002 = """
+CREATE TABLE timers_0001 AS SELECT * FROM timers;
+DROP TABLE timers;
+CREATE TABLE timers (
+    id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind           text NOT NULL,
+    provider_id    text NOT NULL,
+    key            text NOT NULL,
+    due_at         timestamptz NOT NULL,
+    cause          text,
+    attempts       integer NOT NULL DEFAULT 0,
+    parked_at      timestamptz,
+    parked_because text,
+    CHECK ((parked_at IS NULL) = (parked_because IS NULL))
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
+INSERT INTO timers (kind, provider_id, key, due_at, cause)
+    SELECT kind, provider_id, key, due_at, cause
+    FROM timers_0001 LEFT JOIN LATERAL unnest(causes) AS cause ON true;
+DROP TABLE timers_0001;
+CREATE INDEX timers_due ON timers (kind, due_at, id) WHERE parked_at IS NULL;
+CREATE INDEX timers_of_key ON timers (kind, provider_id, key);
+CREATE INDEX timers_parked ON timers (id) WHERE parked_at IS NOT NULL;
+"""
+
+MACHINERY = MACHINERY_0001 + MACHINERY_0002

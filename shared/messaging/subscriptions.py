@@ -41,8 +41,14 @@ TimerHandler = Callable[[AsyncConnection, DueTimers], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Timer:
-    """Runs for keys scheduled under `kind`, at most `batch` of them in one transaction."""
+    """Runs for keys scheduled under `kind`, at most `batch` of them in one transaction.
+
+    One that works on a `snapshot` sees all data as of the moment its keys were claimed, and need lock nothing to read
+    consistently. Where it locks or changes a row that somebody else has changed since, its batch is undone and
+    repeated.
+    """
 
     kind: str
     handler: TimerHandler
     batch: int = 200
+    snapshot: bool = False

@@ -1,4 +1,4 @@
-"""What every service answers about itself: its audit chain, and the records it parked."""
+"""What every service answers about itself: its audit chain, and the records and timers it parked."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from datetime import datetime
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from fastapi import Query, Response
+from fastapi import Path, Query, Response
 from pydantic import BaseModel, Field, JsonValue
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import audit
 from shared.auth import Principal, Role
 from shared.database import PLATFORM, enter_provider
-from shared.messaging import dead_letters
+from shared.messaging import dead_letters, timers
 from shared.messaging.dead_letters import DeadLetter
 from shared.messaging.subscriptions import Subscription
+from shared.messaging.timers import ParkedTimer
 from shared.web.body import Body, Router
 from shared.web.pages import Page, Paging
 from shared.web.security import requires
@@ -29,6 +30,7 @@ _PREVIEW = 4_000
 Reviewer = Annotated[Principal, requires(Role.AUDITOR, Role.HR_ADMIN)]
 Watcher = Annotated[Principal, requires(Role.OPERATOR, Role.AUDITOR)]
 Operator = Annotated[Principal, requires(Role.OPERATOR)]
+TimerId = Annotated[int, Path(ge=1, lt=2**63)]
 
 
 class AuditEntryOut(BaseModel):
@@ -124,6 +126,28 @@ class RecordOut(DeadLetterOut):
         )
 
 
+class ParkedTimerOut(BaseModel):
+    id: int
+    kind: str
+    provider: str
+    key: str
+    due_at: datetime
+    parked_at: datetime
+    because: str
+
+    @classmethod
+    def of(cls, timer: ParkedTimer) -> Self:
+        return cls(
+            id=timer.id,
+            kind=timer.kind,
+            provider=timer.provider,
+            key=timer.key,
+            due_at=timer.due_at,
+            parked_at=timer.parked_at,
+            because=timer.because,
+        )
+
+
 class Discard(Body):
     reason: Annotated[str, Field(min_length=3, max_length=500)]
 
@@ -204,6 +228,39 @@ def dead_letter_router(subscriptions: Sequence[Subscription]) -> Router:
             return DeadLetterOut.of(await dead_letters.get(tx, letter, who.provider))
 
     return router
+
+
+parked_timer_router = Router(prefix="/parked-timers", tags=["parked timers"])
+
+
+@parked_timer_router.get("", response_model=Page[ParkedTimerOut])
+async def list_parked_timers(who: Watcher, app: App, paging: Paging) -> Page[ParkedTimerOut] | Response:
+    after = paging.after(tuple[int])
+    async with app.database.begin(who.provider) as tx:
+        found = await timers.parked(tx, who.provider, after=after[0] if after else 0, limit=paging.fetch)
+    return paging.page(ParkedTimerOut, [ParkedTimerOut.of(timer) for timer in found], key=lambda e: (e.id,))
+
+
+@parked_timer_router.post("/{timer}/release", status_code=204)
+async def release_parked_timer(timer: TimerId, who: Operator, app: App) -> None:
+    async with app.database.begin(who.provider) as tx:
+        released = await timers.release(tx, who.provider, timer)
+        await _record_timer(tx, app.clock(), who, released, "timer.released", {})
+
+
+@parked_timer_router.post("/{timer}/discard", status_code=204)
+async def discard_parked_timer(timer: TimerId, body: Discard, who: Operator, app: App) -> None:
+    async with app.database.begin(who.provider) as tx:
+        given_up = await timers.discard(tx, who.provider, timer)
+        await _record_timer(tx, app.clock(), who, given_up, "timer.discarded", {"reason": body.reason})
+
+
+async def _record_timer(
+    tx: AsyncConnection, now: datetime, who: Principal, timer: ParkedTimer, action: str, detail: dict[str, str]
+) -> None:
+    await enter_provider(tx, timer.provider)
+    entry = audit.Entry(timer.provider, now, who.subject, action, f"timer/{timer.kind}/{timer.id}", detail=detail)
+    await audit.record(tx, entry)
 
 
 async def _record(

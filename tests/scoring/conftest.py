@@ -12,6 +12,7 @@ import httpx
 import pytest
 from pydantic import JsonValue, SecretStr
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from deploy.local.databases import DatabaseUrls
 from services.scoring.app import SERVICE
@@ -23,6 +24,7 @@ from shared.contracts.ids import ProviderId
 from shared.contracts.scoring import ScorecardComputed
 from shared.contracts.topics import EVENT_TYPES, topic_of
 from shared.database import Database
+from shared.errors import is_transient
 from shared.messaging.envelope import Batch, Delivery
 from shared.messaging.subscriptions import DueTimers
 from shared.messaging.timers import run_due
@@ -99,9 +101,15 @@ class House:
         raise AssertionError("the timers never come to rest")
 
     async def rescored(self, *employees: str) -> None:
-        """What the timer of these people does, at once and whether or not it is due."""
-        async with self.database.begin(ACME) as tx:
-            await TIMERS[0].handler(tx, DueTimers(ACME, employees, self.clock()))
+        """What the timer of these people does, at once and whether or not it is due, and again if it must give way."""
+        while True:
+            try:
+                async with self.database.begin(ACME, snapshot=True) as tx:
+                    await TIMERS[0].handler(tx, DueTimers(ACME, employees, self.clock()))
+                return
+            except DBAPIError as error:
+                if not is_transient(error):
+                    raise
 
     async def rows(self, query: str, provider: ProviderId = ACME) -> list[tuple[object, ...]]:
         async with self.database.begin(provider) as tx:

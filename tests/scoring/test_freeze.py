@@ -6,12 +6,16 @@ import asyncio
 from decimal import Decimal
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from services.scoring.commands import freezing
+from services.scoring.handlers import TIMERS
 from shared.contracts.outcomes import NoticeRequested
 from shared.contracts.scoring import CycleChanged, CycleState, ScorecardStatus
+from shared.errors import is_transient
+from shared.messaging.subscriptions import DueTimers
 from tests.scoring.conftest import SCORECARDS, House
-from tests.scoring.events import CYCLE, Json, employee, kpi, part, seals, version
+from tests.scoring.events import ACME, CYCLE, Json, employee, kpi, part, seals, version
 
 D = Decimal
 SCORED = [kpi("1", "360"), kpi("2", "9", "10", metric="csat")]
@@ -171,6 +175,43 @@ async def test_one_of_two_acceptances_at_once_wins(team: House) -> None:
     )
     assert sorted(answer.status_code for answer in answers) == [201] + [412] * 7
     assert (await team.versions("e-1"))[-1].version == number + 1
+
+
+async def test_an_acceptance_waits_for_the_scoring_at_work_and_then_meets_its_version(team: House) -> None:
+    await _frozen(team)
+    await team.told(kpi("3", "300"))
+    await team.settled()
+    number = (await team.versions("e-1"))[-1].version
+    await team.told(kpi("4", "200"))
+    async with team.database.begin(ACME, snapshot=True) as scoring:
+        await TIMERS[0].handler(scoring, DueTimers(ACME, ["e-1"], team.clock()))
+        accepting = asyncio.create_task(
+            team.admin.post(f"{SCORECARDS}/e-1/acceptances", {"version": number, "reason": "late"})
+        )
+        await asyncio.sleep(0.2)
+        assert not accepting.done()
+    answer = await accepting
+    assert (answer.status_code, answer.json()["detail"]) == (
+        412,
+        f"version {number + 1} is the newest; read it before you decide",
+    )
+
+
+async def test_a_scoring_begun_before_an_acceptance_is_repeated_after_it(team: House) -> None:
+    await _frozen(team)
+    await team.told(kpi("3", "300"))
+    await team.settled()
+    number = (await team.versions("e-1"))[-1].version
+    await team.told(kpi("4", "200"))
+    with pytest.raises(DBAPIError) as refused:
+        async with team.database.begin(ACME, snapshot=True) as scoring:
+            answer = await team.admin.post(f"{SCORECARDS}/e-1/acceptances", {"version": number, "reason": "late"})
+            assert answer.status_code == 201
+            await TIMERS[0].handler(scoring, DueTimers(ACME, ["e-1"], team.clock()))
+    assert is_transient(refused.value)
+    await team.settled()
+    said = [(card.version, card.status) for card in (await team.versions("e-1"))[-2:]]
+    assert said == [(number + 1, ScorecardStatus.ACCEPTED), (number + 2, ScorecardStatus.LATE)]
 
 
 async def test_a_closed_cycle_gets_no_version_any_more(team: House) -> None:

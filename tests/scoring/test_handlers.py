@@ -10,6 +10,7 @@ from decimal import Decimal
 
 import pytest
 
+from services.scoring.commands.facts import add_facts
 from services.scoring.handlers import TIMERS
 from shared.contracts.event import Event
 from shared.contracts.outcomes import NoticeRequested
@@ -279,7 +280,7 @@ async def test_nobody_is_told_of_a_scoring_whose_transaction_failed(team: House)
     before = len(await team.versions("e-1"))
 
     with pytest.raises(ZeroDivisionError):
-        async with team.database.begin(ACME) as tx:
+        async with team.database.begin(ACME, snapshot=True) as tx:
             await TIMERS[0].handler(tx, DueTimers(ACME, ["e-1"], team.clock()))
             _ = 1 / 0
     assert len(await team.versions("e-1")) == before
@@ -291,3 +292,30 @@ async def test_no_notice_while_the_cycle_is_open(team: House) -> None:
     await team.told(kpi("1", "360"), kpi("2", "9", "10", metric="csat"))
     await team.settled()
     assert await team.announced(NoticeRequested) == []
+
+
+async def _watermarks(house: House) -> list[tuple[int, int]]:
+    query = "SELECT version, watermark FROM scorecard_versions WHERE employee = 'e-1' ORDER BY version"
+    return [(int(str(version)), int(str(watermark))) for version, watermark in await house.rows(query)]
+
+
+async def test_events_are_stored_while_their_people_are_being_scored(team: House) -> None:
+    await team.told(kpi("1", "360"))
+    async with team.database.begin(ACME, snapshot=True) as scoring:
+        await TIMERS[0].handler(scoring, DueTimers(ACME, ["e-1"], team.clock()))
+        await asyncio.wait_for(team.told(kpi("2", "9", "10", metric="csat")), 5)
+    before = await _watermarks(team)
+    await team.settled()
+    number, watermark = before[-1]
+    assert await _watermarks(team) == [*before, (number + 1, watermark + 1)]
+
+
+async def test_people_are_scored_up_to_what_is_stored_while_more_is_being_stored(team: House) -> None:
+    await team.told(kpi("1", "360"))
+    async with team.database.begin(ACME) as storing:
+        await add_facts(storing, ACME, [kpi("2", "9", "10", metric="csat")], due_at=team.clock())
+        await asyncio.wait_for(team.rescored("e-1"), 5)
+    before = await _watermarks(team)
+    await team.settled()
+    number, watermark = before[-1]
+    assert await _watermarks(team) == [*before, (number + 1, watermark + 1)]

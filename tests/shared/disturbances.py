@@ -57,8 +57,10 @@ class MortalDatabase(Database):
                 raise Death
 
     @asynccontextmanager
-    async def begin(self, provider: ProviderId | None = None) -> AsyncIterator[AsyncConnection]:
-        async with super().begin(provider) as tx:
+    async def begin(
+        self, provider: ProviderId | None = None, *, snapshot: bool = False
+    ) -> AsyncIterator[AsyncConnection]:
+        async with super().begin(provider, snapshot=snapshot) as tx:
             yield tx
             self._border()
         self._border()

@@ -9,8 +9,9 @@ import pytest
 
 from shared.contracts.topics import Topic
 from shared.errors import Conflict, RuleViolation
-from shared.messaging import batches, dead_letters
+from shared.messaging import dead_letters
 from shared.messaging.dead_letters import SubscriptionHalted
+from shared.messaging.retries import PARK_AFTER
 from tests.shared.brokers import Broker, LogSuite, applied
 from tests.shared.ledger import (
     SERVICE,
@@ -107,7 +108,7 @@ class FatesSuite(LogSuite):
     ) -> None:
         monkeypatch.setattr("shared.messaging.consumer.backoff", lambda failures, longest: 0.001)
         await broker.append(topic, [as_sent(event) for event in events(2)])
-        ledger.failures["k-0"].extend(ConnectionResetError() for _ in range(2 + batches.PARK_AFTER))
+        ledger.failures["k-0"].extend(ConnectionResetError() for _ in range(2 + PARK_AFTER))
         async with running(ledger.consumer(lambda: broker.reader(topic))):
             await eventually(lambda: applied(ledger, 2))
         assert await ledger.parked() == []
@@ -133,7 +134,7 @@ class FatesSuite(LogSuite):
             ended += 1
             assert ended < 20
             await end_once(ledger, lambda: broker.reader(topic), silent=silent)
-        assert ended > batches.PARK_AFTER
+        assert ended > PARK_AFTER
         assert await ledger.parked() == [(3, "crashed")]
         async with running(ledger.consumer(lambda: broker.reader(topic))):
             await eventually(lambda: applied(ledger, 5))
@@ -145,7 +146,7 @@ class FatesSuite(LogSuite):
         monkeypatch.setattr(dead_letters, "BREAKER_WINDOW", 50)
         monkeypatch.setattr(dead_letters, "BREAKER_LIMIT", 10)
         await broker.append(topic, [as_sent(kpi("k-0")), *(unreadable() for _ in range(15)), as_sent(kpi("k-1"))])
-        for _ in range(batches.PARK_AFTER + 2):
+        for _ in range(PARK_AFTER + 2):
             with pytest.raises(SubscriptionHalted, match="11 of the last 50"):
                 await run_until_it_fails(ledger.consumer(lambda: broker.reader(topic)))
             assert len(await ledger.parked()) == 10

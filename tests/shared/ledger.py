@@ -23,7 +23,7 @@ from shared.database import Database
 from shared.messaging.consumer import Consumer
 from shared.messaging.envelope import Batch, Headers, headers_of
 from shared.messaging.log import LogReader
-from shared.messaging.schema import MACHINERY_0001, statements
+from shared.messaging.schema import MACHINERY, statements
 from shared.messaging.subscriptions import Subscription
 
 SERVICE = "ledger"
@@ -48,7 +48,7 @@ WRITE_EFFECTS = text("""
 
 async def create_tables(owner_url: str) -> None:
     connection = await asyncpg.connect(owner_url.replace("+asyncpg", ""))
-    for statement in statements(MACHINERY_0001 + _CREATE):
+    for statement in statements(MACHINERY + _CREATE):
         await connection.execute(statement)
     await connection.close()
 

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from deploy.local.databases import DatabaseUrls
+from deploy.local.databases import DatabaseUrls, drop_database, ensure_service_database
 from deploy.local.postgres import PostgresServer
 from shared import telemetry
 from shared.clock import utc_now
 from shared.contracts.ids import ProviderId
 from shared.database import Database
+from shared.errors import NotFound, RuleViolation, is_transient
 from shared.messaging import outbox, timers
+from shared.messaging.retries import PARK_AFTER, SINGLE_AFTER
+from shared.messaging.schema import MACHINERY_0001, MACHINERY_0002, statements
 from shared.messaging.subscriptions import DueTimers, Timer
+from shared.messaging.timers import ParkedTimer, TimerRuns
 from tests.shared.ledger import kpi
 
 ACME, BETA = ProviderId("acme"), ProviderId("beta")
@@ -33,10 +40,10 @@ async def schedule(database: Database, keys: Sequence[str], due_at: datetime, pr
         await timers.schedule(tx, "rescore", provider, keys, due_at)
 
 
-async def scheduled(database: Database) -> dict[str, tuple[datetime, list[str]]]:
+async def scheduled(database: Database) -> list[tuple[str, datetime]]:
     async with database.begin() as tx:
-        rows = await tx.execute(text("SELECT key, due_at, causes FROM timers"))
-        return {row.key: (row.due_at, row.causes) for row in rows}
+        rows = await tx.execute(text("SELECT key, due_at FROM timers ORDER BY key, due_at"))
+        return [(row.key, row.due_at) for row in rows]
 
 
 async def ran(database: Database) -> Counter[str]:
@@ -58,25 +65,13 @@ async def fail(_: AsyncConnection, __: DueTimers) -> None:
     raise KeyError("any bug")
 
 
-async def test_a_key_keeps_the_earlier_of_its_times(ledger_database: Database) -> None:
-    await schedule(ledger_database, ["a", "b"], NOON)
-    await schedule(ledger_database, ["a"], NOON + timedelta(hours=1))
-    await schedule(ledger_database, ["b"], NOON - timedelta(hours=1))
-    found = await scheduled(ledger_database)
-    assert (found["a"][0], found["b"][0]) == (NOON, NOON - timedelta(hours=1))
-
-
-async def test_a_key_keeps_all_its_causes_each_once(
-    ledger_database: Database, spans: Callable[[], dict[str, ReadableSpan]]
-) -> None:
-    causes = []
-    for name in ("first", "second"):
-        with telemetry.span(name, SpanKind.SERVER, {}):
-            causes.append(telemetry.current_traceparent())
-            await schedule(ledger_database, ["a"], NOON)
-            await schedule(ledger_database, ["a"], NOON + timedelta(hours=1))
-    await schedule(ledger_database, ["a"], NOON)
-    assert (await scheduled(ledger_database))["a"][1] == causes
+async def test_a_key_runs_once_at_the_earliest_of_its_times(ledger_database: Database) -> None:
+    for hours in (1, 0, 2):
+        await schedule(ledger_database, ["a"], NOON + timedelta(hours=hours))
+    times = [NOON + timedelta(hours=hours) for hours in (-1, 0, 1, 2)]
+    found = [await timers.run_due(ledger_database, Timer("rescore", note), now) for now in times]
+    assert found == [0, 1, 0, 0]
+    assert await ran(ledger_database) == Counter(["a"])
 
 
 async def test_only_what_is_due_runs_in_the_providers_name_and_is_gone_afterwards(ledger_database: Database) -> None:
@@ -92,7 +87,7 @@ async def test_only_what_is_due_runs_in_the_providers_name_and_is_gone_afterward
     assert await timers.run_due(ledger_database, Timer("rescore", look), NOON) == 3
     assert await timers.run_due(ledger_database, Timer("rescore", look), NOON) == 0
     assert seen == [(ACME, ACME, ["a", "b"]), (BETA, BETA, ["a"])]
-    assert list(await scheduled(ledger_database)) == ["later"]
+    assert await scheduled(ledger_database) == [("later", NOON + timedelta(seconds=1))]
 
 
 async def test_a_batch_is_never_larger_than_asked(ledger_database: Database) -> None:
@@ -114,7 +109,8 @@ async def test_a_batch_keeps_its_size_where_the_database_planned_for_an_empty_ta
 
 async def test_several_loops_never_run_the_same_key_twice(ledger_database: Database) -> None:
     keys = [f"p-{number}" for number in range(300)]
-    await schedule(ledger_database, keys, NOON)
+    for early in range(3):
+        await schedule(ledger_database, keys, NOON - timedelta(minutes=early))
 
     async def slowly(tx: AsyncConnection, due: DueTimers) -> None:
         await asyncio.sleep(0.002)
@@ -159,28 +155,217 @@ async def test_a_timer_can_schedule_itself_again(ledger_database: Database) -> N
     for minute in range(3):
         assert await timers.run_due(ledger_database, Timer("rescore", again), NOON + timedelta(minutes=minute)) == 1
         assert await timers.run_due(ledger_database, Timer("rescore", again), NOON + timedelta(minutes=minute)) == 0
-    assert (await scheduled(ledger_database))["a"][0] == NOON + timedelta(minutes=3)
+    assert await scheduled(ledger_database) == [("a", NOON + timedelta(minutes=3))]
     assert await ran(ledger_database) == Counter({"a": 3})
 
 
-async def test_what_is_scheduled_while_the_timer_runs_is_not_swallowed_by_that_run(ledger_database: Database) -> None:
-    begun, finish = asyncio.Event(), asyncio.Event()
+class Gate:
+    """A handler that waits inside its transaction until it is let go."""
 
-    async def slowly(tx: AsyncConnection, due: DueTimers) -> None:
-        begun.set()
-        await finish.wait()
+    def __init__(self) -> None:
+        self.begun, self.finish = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, tx: AsyncConnection, due: DueTimers) -> None:
+        self.begun.set()
+        await self.finish.wait()
+        await note(tx, due)
+
+
+async def test_what_is_scheduled_while_the_timer_runs_waits_for_nobody_and_runs_afterwards(
+    ledger_database: Database,
+) -> None:
+    gate = Gate()
+    await schedule(ledger_database, ["a"], NOON)
+    running = asyncio.create_task(timers.run_due(ledger_database, Timer("rescore", gate), NOON))
+    await gate.begun.wait()
+    await asyncio.wait_for(schedule(ledger_database, ["a"], NOON), 5)
+    await asyncio.wait_for(schedule(ledger_database, ["a"], NOON - timedelta(hours=1)), 5)
+    assert await timers.run_due(ledger_database, Timer("rescore", note), NOON) == 0  # one run of a key at a time
+    gate.finish.set()
+    assert await running == 1
+    assert await timers.run_due(ledger_database, Timer("rescore", note), NOON) == 1
+    assert await ran(ledger_database) == Counter({"a": 2})
+
+
+async def test_a_later_time_of_a_key_does_not_hold_up_an_earlier_one(ledger_database: Database) -> None:
+    await schedule(ledger_database, ["a"], NOON + timedelta(days=1))
+    await schedule(ledger_database, ["a"], NOON)
+    assert await timers.run_due(ledger_database, Timer("rescore", note), NOON) == 1
+    assert await scheduled(ledger_database) == []
+
+
+async def test_on_a_snapshot_a_run_sees_one_state_and_gives_way_to_whoever_changed_its_rows(
+    ledger_database: Database,
+) -> None:
+    count = text("SELECT count(*) FROM effects")
+    change = text("UPDATE effects SET employee = 'e-2' WHERE event = 'shared'")
+    seen: list[int] = []
+    meddling = [True, False]
+
+    async def meddled_with(tx: AsyncConnection, due: DueTimers) -> None:
+        for _ in range(2):
+            seen.append((await tx.execute(count)).scalar_one())
+            async with ledger_database.begin(ACME) as other:
+                await other.execute(WRITE, {"provider": ACME, "keys": [f"new-{len(seen)}"]})
+                if meddling[0]:
+                    await other.execute(change)
+        await tx.execute(change)
+
+    async with ledger_database.begin(ACME) as tx:
+        await tx.execute(WRITE, {"provider": ACME, "keys": ["shared"]})
+    await schedule(ledger_database, ["a"], NOON)
+    timer = Timer("rescore", meddled_with, snapshot=True)
+    with pytest.raises(DBAPIError) as refused:
+        await timers.run_due(ledger_database, timer, NOON)
+    assert is_transient(refused.value)
+    meddling.pop(0)
+    assert await timers.run_due(ledger_database, timer, NOON) == 1
+    assert seen == [1, 1, 3, 3]
+
+
+class Lives:
+    """A timer whose keys do what they are told, through one life of the process after the other."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.deadly: set[str] = set()
+        self.refused: set[str] = set()
+        self.calls: list[Sequence[str]] = []
+        self.timer = Timer("rescore", self, batch=5)
+
+    async def __call__(self, tx: AsyncConnection, due: DueTimers) -> None:
+        self.calls.append(due.keys)
+        await note(tx, due)
+        if self.deadly.intersection(due.keys):
+            raise KeyError("any bug")
+        if self.refused.intersection(due.keys):
+            raise RuleViolation("no such thing", code="unheard-of")
+
+    async def one(self) -> bool:
+        """A process from its begin until nothing is due; `False` when it died before."""
+        runs = TimerRuns(self.database, self.timer)
+        try:
+            while await runs.turn(NOON):
+                pass
+        except KeyError:
+            return False
+        return True
+
+    async def parked(self) -> list[ParkedTimer]:
+        async with self.database.begin() as tx:
+            return await timers.parked(tx, None, after=0, limit=100)
+
+
+@pytest.fixture
+def lives(ledger_database: Database) -> Lives:
+    return Lives(ledger_database)
+
+
+async def test_a_key_that_ends_the_process_again_and_again_is_parked_and_all_others_run(lives: Lives) -> None:
+    keys = [f"k-{number}" for number in range(12)]
+    for place, key in enumerate(keys):
+        await schedule(lives.database, [key], NOON - timedelta(minutes=60 - place), BETA if place % 2 else ACME)
+    lives.deadly = {"k-3"}
+    deaths = 0
+    while not await lives.one():
+        deaths += 1
+        assert deaths < 20
+    assert PARK_AFTER <= deaths <= PARK_AFTER + SINGLE_AFTER + 1
+    (parked,) = await lives.parked()
+    assert (parked.provider, parked.kind, parked.key) == (BETA, "rescore", "k-3")
+    assert parked.because.startswith("crashed: ")
+    assert await ran(lives.database) == Counter(key for key in keys if key != "k-3")
+
+
+async def test_a_key_that_is_refused_is_parked_with_the_reason_and_ends_nothing(lives: Lives) -> None:
+    await schedule(lives.database, [f"k-{number}" for number in range(8)], NOON)
+    lives.refused = {"k-1", "k-6"}
+    assert await lives.one()
+    assert [(parked.key, parked.because) for parked in await lives.parked()] == [
+        ("k-1", "unheard-of: no such thing"),
+        ("k-6", "unheard-of: no such thing"),
+    ]
+    assert await ran(lives.database) == Counter(f"k-{number}" for number in (0, 2, 3, 4, 5, 7))
+
+
+async def test_a_process_killed_now_and_then_for_other_reasons_parks_nothing(lives: Lives) -> None:
+    for _ in range(3 * PARK_AFTER):
+        await schedule(lives.database, ["a"], NOON)
+        runs = TimerRuns(lives.database, lives.timer)
+        lives.deadly = {"a"}
+        with pytest.raises(KeyError):
+            await runs.turn(NOON)
+        lives.deadly = set()
+        assert await lives.one()
+    assert await lives.parked() == []
+
+
+async def test_no_number_of_transient_failures_parks_a_timer(ledger_database: Database) -> None:
+    failures = [ConnectionResetError() for _ in range(2 * PARK_AFTER)]
+
+    async def at_last(tx: AsyncConnection, due: DueTimers) -> None:
+        if failures:
+            raise failures.pop()
         await note(tx, due)
 
     await schedule(ledger_database, ["a"], NOON)
-    running = asyncio.create_task(timers.run_due(ledger_database, Timer("rescore", slowly), NOON))
-    await begun.wait()
-    meanwhile = asyncio.create_task(schedule(ledger_database, ["a"], NOON))
-    await asyncio.sleep(0.05)
-    finish.set()
-    assert await running == 1
-    await meanwhile
-    assert await timers.run_due(ledger_database, Timer("rescore", note), NOON) == 1
-    assert await ran(ledger_database) == Counter({"a": 2})
+    runs = TimerRuns(ledger_database, Timer("rescore", at_last))
+    while failures:
+        with pytest.raises(ConnectionResetError):
+            await runs.turn(NOON)
+    await runs.turn(NOON)
+    assert await ran(ledger_database) == Counter(["a"])
+
+
+async def test_while_a_key_is_parked_what_is_scheduled_for_it_waits(lives: Lives) -> None:
+    await schedule(lives.database, ["a", "b"], NOON)
+    lives.refused = {"a"}
+    assert await lives.one()
+    lives.refused = set()
+    for due_at in (NOON, NOON - timedelta(hours=1)):
+        await schedule(lives.database, ["a"], due_at)
+    assert await lives.one()
+    assert await ran(lives.database) == Counter(["b"])
+    (parked,) = await lives.parked()
+    async with lives.database.begin() as tx:
+        await timers.release(tx, ACME, parked.id)
+    assert await lives.one()
+    assert await ran(lives.database) == Counter(["a", "b"])
+    assert await scheduled(lives.database) == []
+
+
+async def test_another_providers_parked_timer_is_as_absent_as_none_at_all(lives: Lives) -> None:
+    await schedule(lives.database, ["a"], NOON)
+    lives.refused = {"a"}
+    assert await lives.one()
+    (parked,) = await lives.parked()
+    for act in (timers.release, timers.discard):
+        async with lives.database.begin() as tx:
+            with pytest.raises(NotFound):
+                await act(tx, BETA, parked.id)
+            assert await timers.parked(tx, BETA, after=0, limit=10) == []
+
+
+async def test_timers_of_an_older_stack_keep_their_times_and_all_their_causes(postgres: PostgresServer) -> None:
+    urls = ensure_service_database(postgres, "scoring", database=f"t_older_{uuid.uuid4().hex[:12]}")
+    owner = await asyncpg.connect(urls.owner.replace("+asyncpg", ""))
+    try:
+        for statement in statements(MACHINERY_0001):
+            await owner.execute(statement)
+        await owner.execute(
+            "INSERT INTO timers VALUES ('rescore', 'acme', 'a', $1, '{x,y}'), ('freeze', 'beta', 'b', $1, '{}')", NOON
+        )
+        for statement in statements(MACHINERY_0002):
+            await owner.execute(statement)
+        rows = await owner.fetch("SELECT kind, provider_id, key, due_at, cause FROM timers ORDER BY kind, cause")
+        assert [tuple(row) for row in rows] == [
+            ("freeze", "beta", "b", NOON, None),
+            ("rescore", "acme", "a", NOON, "x"),
+            ("rescore", "acme", "a", NOON, "y"),
+        ]
+    finally:
+        await owner.close()
+        drop_database(postgres, urls.name)
 
 
 async def test_a_run_is_linked_to_all_that_caused_it_and_is_the_cause_of_what_it_announces(

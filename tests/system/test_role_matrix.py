@@ -60,6 +60,7 @@ def _ids(postgres: PostgresServer, urls: Mapping[str, DatabaseUrls]) -> dict[str
         "event": first("ingest", "SELECT split_part(event_id, '/', 2) FROM kpi_events ORDER BY event_id LIMIT 1"),
         "metric": "aht",
         "letter": str(uuid.uuid4()),
+        "timer": "1",
         "cycle": CYCLE,
         "template": first("scoring", "SELECT template FROM templates ORDER BY 1 LIMIT 1"),
         "version": "1",

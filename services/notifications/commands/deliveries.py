@@ -39,7 +39,7 @@ class Round(Generic[T]):
 
     items: list[T]
     claimed: int
-    causes: tuple[str, ...]
+    causes: list[str | None]
 
 
 async def claim_mail(tx: AsyncConnection, now: datetime, limit: int) -> Round[Letter]:
@@ -50,7 +50,7 @@ async def claim_mail(tx: AsyncConnection, now: datetime, limit: int) -> Round[Le
         taken = await attempts.take_mail(tx, provider, ids)
         await _leave_out(tx, Channel.EMAIL, provider, ids, taken, now)
         letters.extend(each for each in taken if isinstance(each, Letter))
-    return Round(letters, len(leased), _causes(leased))
+    return Round(letters, len(leased), [each.cause for each in leased])
 
 
 async def claim_webhooks(tx: AsyncConnection, now: datetime, limit: int) -> Round[Message]:
@@ -64,7 +64,7 @@ async def claim_webhooks(tx: AsyncConnection, now: datetime, limit: int) -> Roun
         taken = await attempts.take_webhooks(tx, provider, free, now)
         await _leave_out(tx, Channel.WEBHOOK, provider, free, taken, now)
         messages.extend(each for each in taken if isinstance(each, Message))
-    return Round(messages, len(leased), _causes(leased))
+    return Round(messages, len(leased), [each.cause for each in leased])
 
 
 async def renew(tx: AsyncConnection, channel: Channel, items: Sequence[Letter | Message], now: datetime) -> None:
@@ -180,7 +180,3 @@ def _by_provider(leased: Iterable[queue.Leased]) -> Mapping[ProviderId, list[Del
     for each in sorted(leased, key=lambda each: (each.provider, each.delivery)):
         found[each.provider].append(each.delivery)
     return found
-
-
-def _causes(leased: Iterable[queue.Leased]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(cause for each in leased for cause in each.causes))

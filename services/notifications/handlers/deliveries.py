@@ -70,7 +70,7 @@ class DeliveryLoop(Generic[T]):
             with telemetry.span(f"send {self.channel}", SpanKind.CLIENT, attributes, causes=claimed.causes):
                 outcomes = await self._send_under_lease(claimed.items)
                 await self._record(outcomes)
-            telemetry.TIMERS_RUN.labels(kind).inc(len(claimed.items))
+            telemetry.TIMERS.labels(kind, "ran").inc(len(claimed.items))
         return claimed.claimed
 
     async def _send_under_lease(self, items: Sequence[T]) -> list[Outcome]:

@@ -20,11 +20,11 @@ from shared.contracts.ids import ProviderId
 
 _LEASE = text("""
     UPDATE timers AS timer SET due_at = :leased_until FROM (
-        SELECT kind, provider_id, key FROM timers WHERE kind = :kind AND due_at <= :now
-        ORDER BY due_at, key LIMIT :limit FOR UPDATE SKIP LOCKED
+        SELECT id FROM timers WHERE kind = :kind AND due_at <= :now AND parked_at IS NULL
+        ORDER BY due_at, id LIMIT :limit FOR UPDATE SKIP LOCKED
     ) AS due
-    WHERE timer.kind = due.kind AND timer.provider_id = due.provider_id AND timer.key = due.key
-    RETURNING timer.provider_id, timer.key, timer.causes
+    WHERE timer.id = due.id
+    RETURNING timer.provider_id, timer.key, timer.cause
 """)
 _RENEW = text("""
     UPDATE timers SET due_at = :leased_until
@@ -45,7 +45,7 @@ _DROP = text("""
 class Leased:
     provider: ProviderId
     delivery: DeliveryId
-    causes: tuple[str, ...]
+    cause: str | None
 
 
 def timer_kind(channel: Channel) -> str:
@@ -55,7 +55,7 @@ def timer_kind(channel: Channel) -> str:
 async def lease(tx: AsyncConnection, channel: Channel, now: datetime, until: datetime, limit: int) -> list[Leased]:
     """The deliveries longest due, of all providers, not due again before `until`."""
     rows = await tx.execute(_LEASE, {"kind": timer_kind(channel), "now": now, "leased_until": until, "limit": limit})
-    return [Leased(ProviderId(row.provider_id), DeliveryId(UUID(row.key)), tuple(row.causes)) for row in rows]
+    return [Leased(ProviderId(row.provider_id), DeliveryId(UUID(row.key)), row.cause) for row in rows]
 
 
 async def renew(tx: AsyncConnection, channel: Channel, held: Sequence[Claim], until: datetime) -> None:

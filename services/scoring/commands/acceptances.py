@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.scoring.commands import announcing
 from services.scoring.model.cycles import CycleState
 from services.scoring.model.scorecards import Acceptance, ScorecardVersion, Status
-from services.scoring.store import cycles, facts, scorecards
+from services.scoring.store import cycles, scorecards
 from shared import telemetry
 from shared.audit import Entry, record
 from shared.auth import Principal
@@ -32,7 +32,7 @@ async def accept(
     if who.employee == employee:
         raise Forbidden("nobody decides on their own scorecard", code="own-case")
     cycle = await cycles.hold(tx, who.tenant, cycle_id)
-    await facts.lock_heads(tx, who.tenant, [employee])
+    await scorecards.lock_latest(tx, who.tenant, [cycle_id], [employee])
     late = await scorecards.get(tx, who.tenant, cycle_id, employee)
     if cycle is None or late is None:
         raise NotFound("there is no such scorecard")

@@ -34,7 +34,6 @@ async def add_facts(tx: AsyncConnection, provider: ProviderId, events: Sequence[
     distinct = list({event.event: event for event in reversed(events)}.values())[::-1]
     added = [_fact(event) for event in distinct]
     active = await cycles.hold_calendar(tx, provider)
-    # Before the people are locked: this waits for their scoring at work, which may wait for their locks.
     await timers.schedule(tx, RESCORE, provider, _touched(added, active), due_at)
     revised = {fact.employee for fact in added if fact.revision}
     reserved = await facts.reserve(tx, provider, [fact.employee for fact in added], revised)
@@ -69,7 +68,7 @@ async def add_ratings(
 
 
 async def seal(tx: AsyncConnection, provider: ProviderId, markers: Sequence[IntakeSealed], *, now: datetime) -> None:
-    """Note how far the freeze of a cycle has been passed. Call it before people are locked, as `add_facts` does."""
+    """Note how far the freeze of a cycle has been passed."""
     found = [
         cycles.Seal(marker.cycle, marker.stream, marker.target_partition, marker.partitions, marker.sealed_at)
         for marker in markers

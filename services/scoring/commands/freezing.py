@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.scoring.commands import announcing
 from services.scoring.commands.rescoring import RESCORE, rescore
 from services.scoring.model.cycles import Cycle, CycleState
-from services.scoring.store import cycles, scorecards, workforce
+from services.scoring.store import cycles, facts, scorecards, workforce
 from shared.contracts.ids import ProviderId
 from shared.contracts.topics import FEEDBACK, KPI_EVENTS
 from shared.messaging import outbox, timers
@@ -59,7 +59,7 @@ async def advance_freeze(tx: AsyncConnection, provider: ProviderId, name: str, n
         await timers.schedule(tx, FREEZE, provider, [name], now + _WAIT)
         return
     people = await scorecards.behind(tx, provider, cycle, kind=RESCORE, limit=_FREEZE_STEP)
-    await rescore(tx, provider, people, [cycle], now)
+    await rescore(tx, provider, await facts.lock_heads(tx, provider, people), [cycle], now)
     if len(people) == _FREEZE_STEP:
         await cycles.update(tx, provider, replace(cycle, frozen_upto=people[-1]))
         await timers.schedule(tx, FREEZE, provider, [name], now)

@@ -32,14 +32,14 @@ class Planned:
 async def plan(
     tx: AsyncConnection, provider: ProviderId, employees: Sequence[str], cycles: Sequence[Cycle]
 ) -> list[Planned]:
-    """The scorecards of these people, who are locked, in these cycles.
+    """The scorecards of these people in these cycles; nobody else adds a version to them until the transaction ends.
 
     Whoever has no assignment in a cycle is scored there only if they once had one: unrated, at their last place.
     """
     people = await workforce.people(tx, provider, employees)
     until = max(cycle.period.ends_on for cycle in cycles)
     book = TemplateBook(await templates.published(tx, provider, until))
-    latest = await scorecards.latest(tx, provider, [cycle.cycle for cycle in cycles], employees)
+    latest = await scorecards.lock_latest(tx, provider, [cycle.cycle for cycle in cycles], employees)
     planned = []
     for cycle in cycles:
         for name in sorted(people):

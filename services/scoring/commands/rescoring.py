@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -30,12 +30,12 @@ def rescore_at(now: datetime, lag: int) -> datetime:
 
 
 async def rescore(
-    tx: AsyncConnection, provider: ProviderId, employees: Sequence[str], cycles: Sequence[Cycle], now: datetime
+    tx: AsyncConnection, provider: ProviderId, watermarks: Mapping[str, int], cycles: Sequence[Cycle], now: datetime
 ) -> None:
-    """Score these people in these cycles, whose state the caller holds, with everything stored by now."""
-    # Lock people before reading anything about them: what is read then is all there is up to the watermark, and for
-    # one person outbox id order equals commit order.
-    watermarks = await facts.lock_heads(tx, provider, employees)
+    """Score people, given with their watermarks, in these cycles, whose state the caller holds.
+
+    What is read here must be all there is up to the watermarks: the transaction is a snapshot, or holds the people.
+    """
     if not watermarks or not cycles:
         return
     planned = await plan(tx, provider, sorted(watermarks), cycles)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scoring.model.facts import Delta, Fact, Source, Sums
@@ -29,11 +29,11 @@ _RESERVE = Statement("""
     SET sequence = head.sequence + excluded.sequence, revised = head.revised OR excluded.revised
     RETURNING employee, sequence, revised
 """)
-_LOCK = text("""
+_HEADS = text("""
     SELECT employee, sequence FROM employee_heads
-    WHERE provider_id = :provider AND employee = ANY(CAST(:employees AS text[]))
-    ORDER BY employee FOR UPDATE
+    WHERE provider_id = :provider AND employee = ANY(CAST(:employees AS text[])) ORDER BY employee
 """)
+_LOCK = text(f"{_HEADS.text} FOR UPDATE")
 _INSERT = Statement("""
     INSERT INTO facts (provider_id, event, root, revision, employee, metric, occurred_on, numerator, denominator,
                        sequence, recorded_at)
@@ -144,9 +144,20 @@ async def reserve(
     return Reserved(numbers, frozenset(row["employee"] for row in rows if row["revised"]))
 
 
+async def heads(tx: AsyncConnection, provider: ProviderId, employees: Sequence[str]) -> dict[str, int]:
+    """The watermark of every known person among `employees`: how many numbers were given to what was said of them."""
+    return await _heads(tx, provider, employees, _HEADS)
+
+
 async def lock_heads(tx: AsyncConnection, provider: ProviderId, employees: Sequence[str]) -> dict[str, int]:
-    """The watermark of every known person among `employees`; nothing about them changes until the transaction ends."""
-    rows = await tx.execute(_LOCK, {"provider": provider, "employees": sorted(employees)})
+    """The same, and no fact or rating of theirs is added until the transaction ends."""
+    return await _heads(tx, provider, employees, _LOCK)
+
+
+async def _heads(
+    tx: AsyncConnection, provider: ProviderId, employees: Sequence[str], query: TextClause
+) -> dict[str, int]:
+    rows = await tx.execute(query, {"provider": provider, "employees": sorted(employees)})
     return {row.employee: row.sequence for row in rows}
 
 

@@ -20,6 +20,7 @@ _LATEST = text("""
     SELECT cycle, employee, version, digest FROM scorecards
     WHERE provider_id = :provider AND cycle = ANY(CAST(:cycles AS text[]))
       AND employee = ANY(CAST(:employees AS text[]))
+    ORDER BY cycle, employee FOR UPDATE
 """)
 _INSERT = text("""
     INSERT INTO scorecard_versions (
@@ -138,16 +139,16 @@ class Filters:
     day: date
 
 
-async def latest(
+async def lock_latest(
     tx: AsyncConnection, provider: ProviderId, cycles: Sequence[str], employees: Sequence[str]
 ) -> dict[tuple[str, str], Latest]:
-    """By cycle and employee. Lock the people first."""
+    """By cycle and employee; nobody adds a version to these until the transaction ends."""
     rows = await tx.execute(_LATEST, {"provider": provider, "cycles": cycles, "employees": employees})
     return {(row.cycle, row.employee): Latest(row.version, bytes(row.digest)) for row in rows}
 
 
 async def save(tx: AsyncConnection, provider: ProviderId, versions: Sequence[ScorecardVersion]) -> None:
-    """Add versions and show them as the newest of their people, who are locked."""
+    """Add versions and show them as the newest; those before them are locked by `lock_latest`."""
     results = [each.result for each in versions]
     accepted = [each.acceptance for each in versions]
     shared: dict[str, object] = {
