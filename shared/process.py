@@ -111,7 +111,6 @@ async def _run(service: Service[S], settings: S) -> int:
     if service.subscriptions:
         topics = [subscription.topic.name for subscription in service.subscriptions]
         consumer = Consumer(
-            service.name,
             database,
             service.subscriptions,
             lambda: kafka.KafkaReader(settings, service.name, topics),

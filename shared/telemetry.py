@@ -33,14 +33,14 @@ REQUEST_SECONDS = Histogram(
     "plumbline_http_request_seconds", "Duration of a request by route and status", ["method", "route", "status"]
 )
 BATCH_SECONDS = Histogram(
-    "plumbline_batch_seconds", "From the first record of a batch in hand to its commit", ["subscription"]
+    "plumbline_batch_seconds", "From the first record of a batch in hand to its commit", ["topic"]
 )
-RECORDS = Counter("plumbline_records", "Records by fate: applied, parked", ["subscription", "fate"])
-LAG_RECORDS = Gauge("plumbline_lag_records", "Records behind the end of a partition", ["subscription", "partition"])
+RECORDS = Counter("plumbline_records", "Records by fate: applied, parked", ["topic", "fate"])
+LAG_RECORDS = Gauge("plumbline_lag_records", "Records behind the end of a partition", ["topic", "partition"])
 LAG_SECONDS = Gauge(
-    "plumbline_lag_seconds", "Age of the last record applied when it was applied", ["subscription", "partition"]
+    "plumbline_lag_seconds", "Age of the last record applied when it was applied", ["topic", "partition"]
 )
-LAST_BATCH = Gauge("plumbline_last_batch_timestamp_seconds", "When a batch was last committed", ["subscription"])
+LAST_BATCH = Gauge("plumbline_last_batch_timestamp_seconds", "When a batch was last committed", ["topic"])
 RELAYED = Counter("plumbline_outbox_relayed", "Outbox rows acknowledged by the broker")
 OUTBOX_DEPTH = Gauge("plumbline_outbox_depth", "Outbox rows read in the last look, at most one batch")
 OUTBOX_AGE = Gauge("plumbline_outbox_oldest_age_seconds", "Age of the oldest row in the outbox at the last look")

@@ -31,8 +31,7 @@ class Fenced(PlumblineError):
 class Batches:
     """Applies the batches of one service's subscriptions."""
 
-    def __init__(self, service: str, database: Database, subscriptions: Sequence[Subscription], clock: Clock) -> None:
-        self._service = service
+    def __init__(self, database: Database, subscriptions: Sequence[Subscription], clock: Clock) -> None:
         self._database = database
         self._by_topic = {found.topic.name: found for found in subscriptions}
         self._clock = clock
@@ -64,7 +63,7 @@ class Batches:
         if position == expected:
             return count
         async with self._database.begin() as tx:
-            found = await positions.count_attempt(tx, self._service, partition, expected)
+            found = await positions.count_attempt(tx, partition, expected)
         if found is None:
             raise Fenced
         self._begun[partition] = (expected, found)
@@ -97,7 +96,7 @@ class Batches:
     async def _forgive(self, partition: Partition, expected: int) -> None:
         """Forget the processes that ended here by halting: a mended one must meet the record without a history."""
         async with self._database.begin() as tx:
-            await positions.forget_attempts(tx, self._service, partition, expected)
+            await positions.forget_attempts(tx, partition, expected)
 
     async def _commit(self, partition: Partition, expected: int, records: Sequence[Record], lag: int) -> int:
         subscription = self._by_topic[partition.topic]
@@ -123,7 +122,7 @@ class Batches:
 
     async def _advance(self, tx: AsyncConnection, partition: Partition, expected: int, last: Record) -> int:
         to = last.offset + 1
-        if not await positions.advance(tx, self._service, partition, expected, to):
+        if not await positions.advance(tx, partition, expected, to):
             raise Fenced
         return to
 
@@ -136,7 +135,7 @@ class Batches:
             try:
                 delivery = decode(record, subscription.topic)
             except InvalidMessage as error:
-                await dead_letters.park(tx, self._service, record, "invalid-message", str(error))
+                await dead_letters.park(tx, record, "invalid-message", str(error))
                 parked += 1
                 continue
             by_provider.setdefault(delivery.event.provider, []).append(delivery)
@@ -145,6 +144,6 @@ class Batches:
     async def _park(self, partition: Partition, expected: int, record: Record, code: str, detail: str) -> int:
         async with self._database.begin() as tx:
             to = await self._advance(tx, partition, expected, record)
-            await dead_letters.park(tx, self._service, record, code, detail)
+            await dead_letters.park(tx, record, code, detail)
         telemetry.RECORDS.labels(partition.topic, "parked").inc()
         return to

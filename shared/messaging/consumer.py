@@ -40,7 +40,6 @@ class Consumer:
 
     def __init__(
         self,
-        service: str,
         database: Database,
         subscriptions: Sequence[Subscription],
         open_reader: Callable[[], LogReader],
@@ -48,9 +47,8 @@ class Consumer:
         *,
         batch_size: int = 1_000,
     ) -> None:
-        self._service = service
         self._database = database
-        self._batches = Batches(service, database, subscriptions, clock)
+        self._batches = Batches(database, subscriptions, clock)
         self._open_reader = open_reader
         self._batch_size = batch_size
         self._next: dict[Partition, int] = {}
@@ -120,7 +118,7 @@ class Consumer:
             return
         firsts = await reader.first_offsets(unknown)
         async with self._database.begin() as tx:
-            found = await positions.load(tx, self._service, firsts)
+            found = await positions.load(tx, firsts)
         # Asked for last: until it loses the position, the owner before us moves it on, also past an end seen earlier.
         ends = await reader.end_offsets(unknown)
         for partition in unknown:
@@ -128,7 +126,7 @@ class Consumer:
             if not firsts[partition] <= offset <= ends[partition]:
                 raise DataLost(
                     f"{partition.topic}/{partition.number} holds the offsets from {firsts[partition]} to "
-                    f"{ends[partition]}, but {self._service} is at {offset}: what it never applied is gone, or the "
+                    f"{ends[partition]}, but we are at {offset}: what was never applied is gone, or the "
                     "topic was made anew"
                 )
             reader.seek(partition, offset)

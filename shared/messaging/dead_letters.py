@@ -30,7 +30,6 @@ class SubscriptionHalted(PlumblineError):
 class DeadLetter:
     id: UUID
     provider: ProviderId | None
-    subscription: str
     record: Record
     code: str
     detail: str
@@ -43,18 +42,18 @@ class DeadLetter:
 
 
 _PARK = text("""
-    INSERT INTO dead_letters (provider_id, subscription, topic, partition, record_offset, key, value, headers,
+    INSERT INTO dead_letters (provider_id, topic, partition, record_offset, key, value, headers,
                               code, detail, trace_id)
-    VALUES (:provider, :subscription, :topic, :partition, :offset, :key, :value, :headers, :code, :detail, :trace_id)
+    VALUES (:provider, :topic, :partition, :offset, :key, :value, :headers, :code, :detail, :trace_id)
     ON CONFLICT DO NOTHING
 """).bindparams(bindparam("headers", type_=JSONB))
 _RECENT = text("""
     SELECT count(*) FROM dead_letters
-    WHERE subscription = :subscription AND topic = :topic AND partition = :partition AND state = 'parked'
+    WHERE topic = :topic AND partition = :partition AND state = 'parked'
       AND record_offset > CAST(:offset AS bigint) - CAST(:window AS bigint)
 """)
 _COLUMNS = """
-    id, provider_id, subscription, topic, partition, record_offset, key, value, headers, code, detail, trace_id,
+    id, provider_id, topic, partition, record_offset, key, value, headers, code, detail, trace_id,
     parked_at, state, resolved_at, resolved_by, resolution
 """
 _PAGE = text(f"""
@@ -71,7 +70,7 @@ _RESOLVE = text("""
 """)
 
 
-async def park(tx: AsyncConnection, subscription: str, record: Record, code: str, detail: str) -> None:
+async def park(tx: AsyncConnection, record: Record, code: str, detail: str) -> None:
     """Keep the record with its bytes, in the transaction that moves the position past it.
 
     Raises `SubscriptionHalted`, which undoes that transaction, when more than a fifth of the partition's last 500
@@ -80,7 +79,6 @@ async def park(tx: AsyncConnection, subscription: str, record: Record, code: str
     """
     traced = telemetry.parse_traceparent(record.header("traceparent"))
     place = {
-        "subscription": subscription,
         "topic": record.topic,
         "partition": record.partition,
         "offset": record.offset,
@@ -113,7 +111,6 @@ def _letter(row: Row[tuple[object, ...]]) -> DeadLetter:
     return DeadLetter(
         row.id,
         row.provider_id,
-        row.subscription,
         Record(row.topic, row.partition, row.record_offset, row.key, row.value, headers),
         row.code,
         row.detail,

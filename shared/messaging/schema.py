@@ -146,8 +146,11 @@ CREATE TABLE audit_entries (
 {append_only("audit_entries")}
 """
 
-# Several rows of one key: scheduling never waits for the run that is at work, and the run takes those it saw.
+# A database belongs to one service, so no row need say whose it is. Timers of one key may be several: scheduling never
+# waits for the run that is at work, and the run takes those it saw.
 MACHINERY_0002 = """
+ALTER TABLE positions DROP COLUMN subscription, ADD PRIMARY KEY (topic, partition);
+ALTER TABLE dead_letters DROP COLUMN subscription, ADD UNIQUE (topic, partition, record_offset);
 CREATE TABLE timers_0001 AS SELECT * FROM timers;
 DROP TABLE timers;
 CREATE TABLE timers (

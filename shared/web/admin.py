@@ -73,7 +73,6 @@ class VerificationOut(BaseModel):
 class DeadLetterOut(BaseModel):
     id: UUID
     provider: str | None
-    subscription: str
     topic: str
     partition: int
     offset: int
@@ -91,7 +90,6 @@ class DeadLetterOut(BaseModel):
         return cls(
             id=letter.id,
             provider=letter.provider,
-            subscription=letter.subscription,
             topic=letter.record.topic,
             partition=letter.record.partition,
             offset=letter.record.offset,

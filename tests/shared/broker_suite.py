@@ -177,7 +177,7 @@ class BrokerSuite(LogSuite):
         with pytest.raises(KeyError):
             await run_until_it_fails(ledger.consumer(lambda: broker.reader(topic)))
         await broker.cut(topic, 4)
-        with pytest.raises(DataLost, match="from 4 to 10, but ledger is at 0"):
+        with pytest.raises(DataLost, match="from 4 to 10, but we are at 0"):
             await run_until_it_fails(ledger.consumer(lambda: broker.reader(topic)))
         assert (await ledger.effects(), await ledger.position()) == ([], 0)
 

@@ -14,7 +14,6 @@ from shared.messaging import positions
 from shared.messaging.envelope import Record
 from shared.messaging.log import LogReader, Partition
 from tests.shared.ledger import (
-    SERVICE,
     Ledger,
     Sent,
 )
@@ -126,5 +125,5 @@ class LogSuite:
 
 async def advance_as_another_owner_would(ledger: Ledger, to: int, expected: int = 0) -> int:
     async with ledger.database.begin() as tx:
-        assert await positions.advance(tx, SERVICE, Partition(ledger.topic.name, 0), expected, to)
+        assert await positions.advance(tx, Partition(ledger.topic.name, 0), expected, to)
     return await ledger.position()

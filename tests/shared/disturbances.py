@@ -144,7 +144,7 @@ class World:
 
     def _consumer(self, reader: Callable[[], LogReader], batch_size: int) -> Consumer:
         subscription = Subscription(KPI_EVENTS, self._apply)
-        return Consumer(SERVICE, self.database, [subscription], reader, utc_now, batch_size=batch_size)
+        return Consumer(self.database, [subscription], reader, utc_now, batch_size=batch_size)
 
     async def announce(self, employee: int, count: int, *, commits: bool) -> None:
         name = f"e-{employee}"

@@ -14,7 +14,6 @@ from shared.messaging.dead_letters import SubscriptionHalted
 from shared.messaging.retries import PARK_AFTER
 from tests.shared.brokers import Broker, LogSuite, applied
 from tests.shared.ledger import (
-    SERVICE,
     Ledger,
     Sent,
     as_sent,
@@ -41,7 +40,7 @@ class FatesSuite(LogSuite):
         assert await ledger.parked() == [(1, "invalid-message")]
         async with ledger.database.begin() as tx:
             (letter,) = await dead_letters.page(tx, provider=None, state=None, topic=None, after=None, limit=10)
-        assert (letter.record.topic, letter.record.partition, letter.subscription) == (topic.name, 0, SERVICE)
+        assert (letter.record.topic, letter.record.partition) == (topic.name, 0)
         assert (letter.record.key, letter.record.value, list(letter.record.headers)) == (
             bad.key,
             bad.value,

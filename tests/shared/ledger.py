@@ -138,7 +138,7 @@ class Ledger:
                 raise waiting[0] if event.event in self.lasting else waiting.pop(0)
 
     def consumer(self, open_reader: Callable[[], LogReader], *, batch_size: int = 1_000) -> Consumer:
-        return Consumer(SERVICE, self.database, [self.subscription], open_reader, utc_now, batch_size=batch_size)
+        return Consumer(self.database, [self.subscription], open_reader, utc_now, batch_size=batch_size)
 
     async def effects(self) -> list[str]:
         """The events applied, in the order of their effects."""

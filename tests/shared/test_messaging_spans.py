@@ -93,7 +93,6 @@ async def test_what_a_batch_announces_names_the_batch_as_its_cause(
 
     append(broker, "k-1", None)
     consumer = Consumer(
-        SERVICE,
         ledger_database,
         [Subscription(KPI_EVENTS, announce)],
         lambda: broker.reader(SERVICE, [KPI_EVENTS.name]),

@@ -22,7 +22,7 @@ READ = text("SELECT employee::int AS start, event::int AS end FROM effects WHERE
 
 async def load(tx: AsyncConnection, partition: int, first: int = 0) -> int:
     where = Partition("t", partition)
-    return (await positions.load(tx, "s", {where: first}))[where]
+    return (await positions.load(tx, {where: first}))[where]
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Owner:
         to = self.believed + count
         try:
             async with self.database.begin() as tx:
-                if not await positions.advance(tx, "s", Partition("t", self.partition), self.believed, to):
+                if not await positions.advance(tx, Partition("t", self.partition), self.believed, to):
                     return False
                 span = {"partition": str(self.partition), "start": str(self.believed), "end": str(to)}
                 await tx.execute(WRITE, span)
@@ -91,10 +91,10 @@ async def test_of_two_at_the_same_position_the_second_waits_and_then_fails(ledge
 
     async def second() -> bool:
         async with ledger_database.begin() as tx:
-            return await positions.advance(tx, "s", Partition("t", 0), 0, 5)
+            return await positions.advance(tx, Partition("t", 0), 0, 5)
 
     async with ledger_database.begin() as tx:
-        assert await positions.advance(tx, "s", Partition("t", 0), 0, 3)
+        assert await positions.advance(tx, Partition("t", 0), 0, 3)
         late = asyncio.create_task(second())
         await asyncio.sleep(0.1)
         assert not late.done()
@@ -104,7 +104,7 @@ async def test_of_two_at_the_same_position_the_second_waits_and_then_fails(ledge
 async def test_a_position_that_exists_is_not_started_anew(ledger_database: Database) -> None:
     async with ledger_database.begin() as tx:
         assert await load(tx, 0, first=7) == 7
-        assert await positions.advance(tx, "s", Partition("t", 0), 7, 9)
+        assert await positions.advance(tx, Partition("t", 0), 7, 9)
     async with ledger_database.begin() as tx:
         assert await load(tx, 0, first=40) == 9
 
@@ -112,10 +112,10 @@ async def test_a_position_that_exists_is_not_started_anew(ledger_database: Datab
 async def test_attempts_are_counted_until_the_position_moves(ledger_database: Database) -> None:
     async with ledger_database.begin() as tx:
         await load(tx, 0)
-        counts = [await positions.count_attempt(tx, "s", Partition("t", 0), 0) for _ in range(3)]
+        counts = [await positions.count_attempt(tx, Partition("t", 0), 0) for _ in range(3)]
         assert counts == [1, 2, 3]
-        assert await positions.count_attempt(tx, "s", Partition("t", 0), 1) is None
-        await positions.advance(tx, "s", Partition("t", 0), 0, 1)
-        assert await positions.count_attempt(tx, "s", Partition("t", 0), 1) == 1
-        await positions.forget_attempts(tx, "s", Partition("t", 0), 1)
-        assert await positions.count_attempt(tx, "s", Partition("t", 0), 1) == 1
+        assert await positions.count_attempt(tx, Partition("t", 0), 1) is None
+        await positions.advance(tx, Partition("t", 0), 0, 1)
+        assert await positions.count_attempt(tx, Partition("t", 0), 1) == 1
+        await positions.forget_attempts(tx, Partition("t", 0), 1)
+        assert await positions.count_attempt(tx, Partition("t", 0), 1) == 1

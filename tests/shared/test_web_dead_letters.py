@@ -77,7 +77,7 @@ async def park(database: Database, provider: str | None, offset: int, value: byt
     body = event.model_dump_json().encode() if value is None else value
     record = Record("kpi-events", 0, offset, b"key", body, headers)
     async with database.begin() as tx:
-        await dead_letters.park(tx, "scoring.kpi-events", record, "rule-violation", "unknown metric")
+        await dead_letters.park(tx, record, "rule-violation", "unknown metric")
 
 
 async def ids(service: httpx.AsyncClient, headers: dict[str, str], **query: str) -> list[str]:

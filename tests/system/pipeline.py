@@ -146,7 +146,7 @@ class Pipeline:
                     continue
                 if partition not in house.positions:
                     async with house.database.begin() as tx:
-                        await tx.execute(_BEGIN, {"name": house.name, **partition._asdict()})
+                        await tx.execute(_BEGIN, partition._asdict())
                 with _working(house.name):
                     house.positions[partition] = await house.batches.apply(
                         partition, at, log[at:], lag=0, resuming=False
@@ -198,7 +198,7 @@ class Pipeline:
 
 _TAKE = text("DELETE FROM outbox RETURNING *")
 _BEGIN = text("""
-    INSERT INTO positions (subscription, topic, partition, next_offset) VALUES (:name, :topic, :number, 0)
+    INSERT INTO positions (topic, partition, next_offset) VALUES (:topic, :number, 0)
 """)
 _NEXT = text("SELECT min(due_at) FROM timers WHERE kind = ANY(:kinds) HAVING min(due_at) IS NOT NULL")
 
@@ -287,5 +287,5 @@ def _house(
     database = Database(settings.database_url)
     app = build_app(service, settings, database, verifier, clock)
     http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test/v1")
-    batches = Batches(service.name, database, service.subscriptions, clock)
+    batches = Batches(database, service.subscriptions, clock)
     return _House(service.name, database, http, batches, service.subscriptions, service.timers)

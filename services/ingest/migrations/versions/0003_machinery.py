@@ -1,4 +1,4 @@
-"""Timers of one key stand in several rows, and can be parked."""
+"""Timers of one key stand in several rows, and can be parked; positions and letters need not name the service."""
 
 from __future__ import annotations
 
