@@ -56,7 +56,8 @@ class BrokenOut(Body):
 
 
 class VerificationOut(Body):
-    """`link`: an entry does not follow its predecessor. `award`: a chain does not come to the award it is for."""
+    """`link`: an entry does not follow its predecessor. `award`: a chain does not come to the award it is for.
+    `second-plan`: another plan paid this component to this person first, and this chain still stands above nothing."""
 
     entries: int
     chains: int

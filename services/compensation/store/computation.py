@@ -88,7 +88,8 @@ _GATHER = text("""
                'pay', coalesce(pay.entries, '[]'),
                'employed', coalesce(person.employed, '[]'),
                'absences', coalesce(person.absences, '[]'),
-               'awarded_by', award.run),
+               'awarded_by', award.run,
+               'held', coalesce(held.plans, '{}')),
            'gathered'
     FROM (
         SELECT employee FROM classifications AS place
@@ -119,6 +120,11 @@ _GATHER = text("""
     LEFT JOIN awards AS award
         ON award.provider_id = :provider AND award.employee = subject.employee
        AND award.plan = :plan AND award.cycle = :cycle
+    LEFT JOIN (
+        SELECT employee, jsonb_object_agg(component, plan) AS plans FROM ledger_entries
+        WHERE provider_id = :provider AND cycle = :cycle AND plan <> :plan AND sequence = 1 AND NOT second_plan
+        GROUP BY employee
+    ) AS held ON held.employee = subject.employee
 """)
 _COUNT = text("SELECT count(*) FROM run_subjects WHERE run = :run")
 

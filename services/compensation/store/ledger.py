@@ -14,12 +14,29 @@ from services.compensation.model.ledger import Chain, Entry, Head, Posting, Reco
 from services.compensation.model.run import Run
 from shared.contracts.ids import CycleId, EmployeeId, PlanId, ProviderId, RunId
 
+Held = tuple[EmployeeId, CycleId, Component]
+"""What one plan at most awards."""
+
 _POST_RUN = text("""
     INSERT INTO ledger_entries (provider_id, employee, plan, cycle, component, sequence, before, amount, after,
                                 currency, run, cause, comment, posted_at, posted_by)
     SELECT provider_id, employee, :plan, :cycle, component, 1, 0, amount, amount, :currency,
            run, 'run/' || run, :comment, :now, :by
     FROM run_items WHERE run = :run AND amount > 0 ORDER BY employee, component
+    ON CONFLICT (provider_id, cycle, employee, component) WHERE sequence = 1 AND NOT second_plan DO NOTHING
+""")
+_HELD_BY_OTHERS = text("""
+    SELECT item.employee, item.component, holder.plan, count(*) OVER () AS total
+    FROM run_items AS item
+    JOIN ledger_entries AS holder
+        ON holder.provider_id = item.provider_id AND holder.cycle = :cycle AND holder.employee = item.employee
+       AND holder.component = item.component AND holder.sequence = 1 AND NOT holder.second_plan
+    WHERE item.run = :run AND item.amount > 0 AND holder.plan <> :plan
+    ORDER BY item.employee, item.component LIMIT :limit
+""")
+_HOLDERS = text("""
+    SELECT employee, cycle, component, plan FROM ledger_entries
+    WHERE provider_id = :provider AND employee = ANY(:employees) AND sequence = 1 AND NOT second_plan
 """)
 _HEADS = text("""
     SELECT DISTINCT ON (employee, plan, cycle, component) employee, plan, cycle, component, sequence, after
@@ -43,9 +60,23 @@ _POST = text("""
 
 
 async def post_run(tx: AsyncConnection, run: Run, comment: str, now: datetime, by: str) -> None:
-    """The first entry of every chain of the run, for whatever is not nothing."""
+    """The first entry of every chain of the run, for whatever is not nothing and no other plan holds."""
     values = {"run": run.run, "plan": run.plan, "cycle": run.cycle, "currency": run.currency}
     await tx.execute(_POST_RUN, values | {"comment": comment, "now": now, "by": by})
+
+
+async def held_by_others(tx: AsyncConnection, run: Run, limit: int) -> tuple[list[Chain], int]:
+    """What the run would award and another plan holds: the first of these chains, and how many there are."""
+    values = {"run": run.run, "plan": run.plan, "cycle": run.cycle, "limit": limit}
+    rows = (await tx.execute(_HELD_BY_OTHERS, values)).all()
+    chains = [Chain(row.employee, row.plan, run.cycle, Component(row.component)) for row in rows]
+    return chains, rows[0].total if rows else 0
+
+
+async def holders(tx: AsyncConnection, provider: ProviderId, employees: Collection[EmployeeId]) -> dict[Held, PlanId]:
+    """Which plan began the chain of a component: from then on no other plan awards it, whatever became of it."""
+    rows = await tx.execute(_HOLDERS, {"provider": provider, "employees": sorted(employees)})
+    return {(row.employee, row.cycle, Component(row.component)): row.plan for row in rows}
 
 
 async def heads(tx: AsyncConnection, provider: ProviderId, employees: Collection[EmployeeId]) -> Mapping[Chain, Head]:
@@ -117,8 +148,8 @@ class BrokenChain:
     reason: str
 
 
-# The last check ties the ledger to what it is for: what stands posted, less what is proposed to be taken back, is the
-# award as it is computed now.
+# The second check ties the ledger to what it is for: what stands posted, less what is proposed to be taken back, is the
+# award as it is computed now. The last names what a second plan paid before that was refused.
 _BROKEN = text("""
     WITH links AS (
         SELECT employee, plan, cycle, component, sequence, before, amount, after,
@@ -137,6 +168,10 @@ _BROKEN = text("""
     FROM posted FULL JOIN award_amounts AS award USING (employee, plan, cycle, component)
     LEFT JOIN proposed USING (employee, plan, cycle, component)
     WHERE coalesce(posted.total, 0) + coalesce(proposed.amount, 0) <> coalesce(award.amount, 0)
+    UNION
+    SELECT employee, plan, cycle, component, 'second-plan'
+    FROM ledger_entries JOIN posted USING (employee, plan, cycle, component)
+    WHERE sequence = 1 AND second_plan AND posted.total > 0
     ORDER BY 1, 2, 3, 4, 5 LIMIT 100
 """)
 _EXTENT = text("""
