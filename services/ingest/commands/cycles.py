@@ -9,7 +9,7 @@ from typing import Literal
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.model import Cycle
-from services.ingest.store import feedback, journal
+from services.ingest.store import cycles, journal
 from shared.contracts.ids import CycleId, ProviderId
 from shared.contracts.kpi import IntakeSealed
 from shared.contracts.scoring import CycleState
@@ -19,7 +19,7 @@ from shared.messaging import outbox
 
 async def follow_cycles(tx: AsyncConnection, provider: ProviderId, states: Sequence[Cycle], now: datetime) -> None:
     """Keep the newest of `states`, which come in the order of their versions, and seal what began to freeze."""
-    known = await feedback.cycles(tx, provider, {state.id for state in states})
+    known = await cycles.known(tx, provider, {state.id for state in states})
     newest: dict[CycleId, Cycle] = {}
     freezing: dict[CycleId, None] = {}
     for state in states:
@@ -33,7 +33,7 @@ async def follow_cycles(tx: AsyncConnection, provider: ProviderId, states: Seque
         # Before the new state is written: whoever rates at this moment still saw the open cycle, and is waited for.
         await journal.close_intake(tx, provider)
     if newest:
-        await feedback.save_cycles(tx, provider, newest.values())
+        await cycles.save(tx, provider, newest.values())
     for cycle in freezing:
         outbox.append(tx, _markers(provider, cycle, now))
 
