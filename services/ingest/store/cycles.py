@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,7 +15,7 @@ _KNOWN = text("""
     WHERE provider_id = :provider AND cycle_id = ANY(CAST(:ids AS text[]))
 """)
 # An older state that arrives again must not turn a newer one back.
-_SAVE = text("""
+_LEARN = text("""
     INSERT INTO cycles (provider_id, cycle_id, version, state, starts_on, ends_on, bands)
     SELECT :provider, * FROM unnest(CAST(:ids AS text[]), CAST(:versions AS integer[]), CAST(:states AS text[]),
                                     CAST(:starts AS date[]), CAST(:ends AS date[]), CAST(:bands AS integer[]))
@@ -31,15 +31,15 @@ async def known(tx: AsyncConnection, provider: ProviderId, ids: Collection[Cycle
     return {CycleId(row.cycle_id): Cycle(*row) for row in rows}
 
 
-async def save(tx: AsyncConnection, provider: ProviderId, saved: Collection[Cycle]) -> None:
-    ordered = sorted(saved, key=lambda cycle: cycle.id)
+async def learn(tx: AsyncConnection, provider: ProviderId, states: Sequence[Cycle]) -> None:
+    """Keep newer states, one per cycle."""
     values = {
         "provider": provider,
-        "ids": [cycle.id for cycle in ordered],
-        "versions": [cycle.version for cycle in ordered],
-        "states": [cycle.state for cycle in ordered],
-        "starts": [cycle.starts_on for cycle in ordered],
-        "ends": [cycle.ends_on for cycle in ordered],
-        "bands": [cycle.bands for cycle in ordered],
+        "ids": [cycle.id for cycle in states],
+        "versions": [cycle.version for cycle in states],
+        "states": [cycle.state for cycle in states],
+        "starts": [cycle.starts_on for cycle in states],
+        "ends": [cycle.ends_on for cycle in states],
+        "bands": [cycle.bands for cycle in states],
     }
-    await tx.execute(_SAVE, values)
+    await tx.execute(_LEARN, values)
