@@ -14,9 +14,10 @@ from services.compensation.model.ledger import Chain, Head, Posting
 from services.compensation.model.run import Award, Decided, Rules
 from services.compensation.rules.adjustments import readjusted
 from services.compensation.rules.awards import Lookup, assess, closing_lines
-from services.compensation.store import awards, computation, ledger, plans, runs
+from services.compensation.store import awards, gathering, ledger, plans, recoveries, runs
 from services.compensation.store.awards import Readjustment
-from services.compensation.store.ledger import Held, Proposal
+from services.compensation.store.ledger import Held
+from services.compensation.store.recoveries import Proposal
 from shared import audit
 from shared.contracts.ids import CycleId, EmployeeId, PlanId, ProviderId, RunId
 from shared.contracts.outcomes import AwardAdjusted
@@ -81,7 +82,7 @@ async def _computed_again(
 ) -> tuple[str, list[Readjustment]]:
     """The run's currency, and each award as it is under the newer classification."""
     row = await runs.run(tx, run)
-    context = await computation.context(tx, run)
+    context = await gathering.context(tx, run)
     version = await plans.plan_version(tx, row.plan, row.plan_version) if row else None
     if row is None or context is None or version is None:
         raise LookupError(f"the approved run {run} has lost what it was computed from")
@@ -165,7 +166,7 @@ async def _settle(
         if each.amount < 0
     ]
     touched = {(each.award.employee, each.award.plan, each.award.cycle) for each in found}
-    await ledger.supersede_and_propose(tx, provider, touched, proposals, now)
+    await recoveries.supersede_and_propose(tx, provider, touched, proposals, now)
     if postings:
         await ledger.post(tx, provider, postings, now, _BY)
 

@@ -10,7 +10,7 @@ from services.compensation.commands.runs import locked
 from services.compensation.model.award import AWARDED_BY_ANOTHER_PLAN
 from services.compensation.model.ledger import Chain, Posting, Recovery, RecoveryState
 from services.compensation.model.run import Run, RunState
-from services.compensation.store import awards, computation, ledger, plans, runs
+from services.compensation.store import awards, computation, ledger, plans, recoveries, runs
 from shared import audit, telemetry
 from shared.auth import Principal
 from shared.contracts.ids import RunId
@@ -100,7 +100,7 @@ async def _refuse_second_plan(tx: AsyncConnection, run: Run) -> None:
 
 async def accept_recovery(tx: AsyncConnection, who: Principal, name: str, reason: str, now: datetime) -> Recovery:
     """Post a proposed recovery: from here on the ledger shows it, with the reason of who accepted it."""
-    recovery = await ledger.lock_recovery(tx, name)
+    recovery = await recoveries.lock(tx, name)
     if recovery is None:
         raise NotFound(f"there is no recovery {name}")
     if who.employee == recovery.employee:
@@ -114,7 +114,7 @@ async def accept_recovery(tx: AsyncConnection, who: Principal, name: str, reason
     head = (await ledger.heads(tx, who.tenant, [recovery.employee])).get(chain)
     posting = Posting(chain, head, recovery.amount, run.currency, recovery.run, f"recovery/{name}", reason)
     await ledger.post(tx, who.tenant, [posting], now, who.subject)
-    accepted = await ledger.accept(tx, name, reason, now, who.subject)
+    accepted = await recoveries.accept(tx, name, reason, now, who.subject)
     subject = f"recovery/{name}"
     await audit.record(tx, audit.Entry(who.tenant, now, who.subject, "recovery.accepted", subject))
     return accepted
