@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import asyncpg
 
@@ -32,6 +32,11 @@ async def check(
                 continue
             known = versions.get((provider, run.cycle, employee), {})
             _check_award(outcome, employee, known, kept, findings)
+    for component, plans in sorted(kept.plans.items()):
+        if len(plans) > 1:
+            findings.unexpected(
+                "compensation", "ledger_entries", component, f"awarded by {' and '.join(sorted(plans))}"
+            )
     ran = {
         (provider, employee, outcome.run.plan, outcome.run.cycle)
         for (provider, _), outcome in decided.items()
@@ -45,12 +50,16 @@ async def check(
 Award = tuple[str, str, str, str]
 """Provider, employee, plan and cycle."""
 
+Component = tuple[str, str, str, str]
+"""Provider, employee, cycle and component: what one plan at most awards."""
+
 
 @dataclass(frozen=True)
 class _Kept:
     awards: Mapping[Award, asyncpg.Record]
     amounts: Mapping[Award, Mapping[str, int]]
     entries: Mapping[Award, Sequence[asyncpg.Record]]
+    plans: Mapping[Component, Collection[str]]
     recoveries: Mapping[Award, Sequence[asyncpg.Record]]
     lines: Mapping[tuple[Award, int], Sequence[Mapping[str, str]]]
 
@@ -63,8 +72,10 @@ class _Kept:
         for row in await compensation.fetch("SELECT * FROM award_amounts"):
             amounts[key(row)][row["component"]] = row["amount"]
         entries: dict[Award, list[asyncpg.Record]] = defaultdict(list)
+        plans: dict[Component, set[str]] = defaultdict(set)
         for row in await compensation.fetch("SELECT * FROM ledger_entries ORDER BY component, sequence, posted_at"):
             entries[key(row)].append(row)
+            plans[row["provider_id"], row["employee"], row["cycle"], row["component"]].add(row["plan"])
         recoveries: dict[Award, list[asyncpg.Record]] = defaultdict(list)
         for row in await compensation.fetch("SELECT * FROM recoveries ORDER BY classification_version, proposed_at"):
             recoveries[key(row)].append(row)
@@ -73,7 +84,13 @@ class _Kept:
             for row in await compensation.fetch("SELECT * FROM adjustments")
         }
         awards = {key(row): row for row in await compensation.fetch("SELECT * FROM awards")}
-        return _Kept(awards, amounts, entries, recoveries, lines)
+        return _Kept(awards, amounts, entries, plans, recoveries, lines)
+
+    def held_by_others(self, award: Award) -> list[str]:
+        """Components whose chain another plan began: this one never has, and never will."""
+        provider, employee, plan, cycle = award
+        held = ((part, self.plans.get((provider, employee, cycle, part), ())) for part in COMPONENTS)
+        return [part for part, plans in held if plans and plan not in plans]
 
 
 def _check_award(
@@ -85,7 +102,7 @@ def _check_award(
     first = outcome.people[employee].version or 0
     amounts = {first: {part: outcome.amounts[employee, part] for part in _parts(outcome, employee)}}
     for number in sorted(version for version in known if version > first):
-        amounts[number] = _amounts_now(outcome, employee, known[number].classified)
+        amounts[number] = _amounts_now(outcome, employee, known[number].classified, kept.held_by_others(key))
         lines = kept.lines.get((key, number))
         if lines is None:
             findings.missing("compensation", "adjustments", (*key, number))
@@ -114,9 +131,9 @@ def _parts(outcome: Outcome, employee: str) -> list[str]:
     return [part for part in COMPONENTS if (employee, part) in outcome.claims]
 
 
-def _amounts_now(outcome: Outcome, employee: str, classified: Classified) -> dict[str, int]:
+def _amounts_now(outcome: Outcome, employee: str, classified: Classified, held: Collection[str]) -> dict[str, int]:
     """Under the run's rules, reference and factors; a claim that is what it was in the run gets what it got there."""
-    found = asked(outcome.run.terms, outcome.people[employee].person, classified)
+    found = asked(outcome.run.terms, replace(outcome.people[employee].person, held=held), classified)
     amounts = dict.fromkeys(_parts(outcome, employee), 0)
     for part, claim in found.claims.items():
         if outcome.claims.get((employee, part)) == claim:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from fractions import Fraction
@@ -115,6 +115,8 @@ class Subject:
     employed: Sequence[tuple[date, date | None]]
     away: Sequence[tuple[date, date | None]]
     awarded_by: str | None
+    held: Collection[str] = ()
+    """Components that another plan awards."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,9 @@ def asked(terms: Terms, person: Subject, classified: Classified | None) -> Asked
             earned = pay.base * pay.fte * usable[pay.currency] * days / of_year
             target += earned * pay.target_percent / 100
         claims["bonus"] = _bonus(plan, plan.bonus, classified, terms.teams.get(classified.unit), target)
-    return Asked(claims, codes)
+    taken = [component for component in claims if component in person.held]
+    free = {component: claim for component, claim in claims.items() if component not in taken}
+    return Asked(free, codes + ["awarded-by-another-plan"] * len(taken))
 
 
 def _within(day: date, spans: Sequence[tuple[date, date | None]]) -> bool:

@@ -143,6 +143,8 @@ def gathered(inputs: Document) -> Gathered:
         employed=[_span(span) for span in inputs["employed"]],
         away=[_span(span) for span in inputs["absences"]],
         awarded_by=inputs["awarded_by"],
+        # Runs of an earlier version did not look for other plans.
+        held=list(inputs.get("held", ())),
     )
     if kept is None:
         return Gathered(person, None, None, inputs["pay"])

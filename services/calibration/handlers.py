@@ -14,20 +14,20 @@ from shared.messaging.subscriptions import DueTimers, Subscription, Timer
 
 
 async def on_workforce(tx: AsyncConnection, batch: Batch) -> None:
-    await intake.take_employees(tx, [event for event in batch.events if isinstance(event, EmployeeChanged)])
+    await intake.learn_people(tx, [event for event in batch.events if isinstance(event, EmployeeChanged)])
 
 
 async def on_cycles(tx: AsyncConnection, batch: Batch) -> None:
-    await intake.take_cycles(tx, [event for event in batch.events if isinstance(event, CycleChanged)])
+    await intake.learn_cycles(tx, [event for event in batch.events if isinstance(event, CycleChanged)])
 
 
 async def on_scorecards(tx: AsyncConnection, batch: Batch) -> None:
     computed = [event for event in batch.events if isinstance(event, ScorecardComputed)]
-    await intake.take_scorecards(tx, batch.provider, computed, batch.received_at)
+    await intake.learn_scorecards(tx, batch.provider, computed, batch.received_at)
 
 
 async def on_feedback(tx: AsyncConnection, batch: Batch) -> None:
-    await intake.take_ratings(tx, [event for event in batch.events if isinstance(event, FeedbackSubmitted)])
+    await intake.learn_ratings(tx, [event for event in batch.events if isinstance(event, FeedbackSubmitted)])
 
 
 async def on_deadline(tx: AsyncConnection, due: DueTimers) -> None:

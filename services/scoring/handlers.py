@@ -32,12 +32,12 @@ async def on_feedback(tx: AsyncConnection, batch: Batch) -> None:
 async def on_workforce(tx: AsyncConnection, batch: Batch) -> None:
     states = [event for event in batch.events if isinstance(event, EmployeeChanged)]
     due_at = rescoring.rescore_at(batch.received_at, batch.lag)
-    await workforce.put_people(tx, batch.provider, states, due_at=due_at)
+    await workforce.learn_people(tx, batch.provider, states, due_at=due_at)
 
 
 async def on_metrics(tx: AsyncConnection, batch: Batch) -> None:
     states = [event for event in batch.events if isinstance(event, MetricDefined)]
-    await workforce.put_metrics(tx, batch.provider, states)
+    await workforce.learn_metrics(tx, batch.provider, states)
 
 
 async def on_rescore(tx: AsyncConnection, due: DueTimers) -> None:

@@ -109,20 +109,26 @@ class House:
         answer = await self.admin.put(f"/pay/{name}", {"entries": list(entries) or [events.pay()]})
         assert answer.status_code == 200, answer.text
 
+    async def published(self, name: str, plan: Json, budget: str, terms: Json) -> None:
+        """A plan that can be run, and a budget for it."""
+        answer = await self.admin.put(f"/plans/{name}", plan)
+        assert answer.status_code == 200, answer.text
+        answer = await self.admin.post(f"/plans/{name}/publish", key=f"publish-{name}", seen=1)
+        assert answer.status_code == 201, answer.text
+        answer = await self.admin.put(f"/budgets/{budget}", terms)
+        assert answer.status_code == 200, answer.text
+
     async def planned(self, plan: Json | None = None, budget: Json | None = None, *, ranges: bool = True) -> None:
         """A published plan, a budget and the pay range of everybody's grade."""
-        answer = await self.admin.put("/plans/annual", plan or events.plan())
-        assert answer.status_code == 200, answer.text
-        answer = await self.admin.post("/plans/annual/publish", key="publish", seen=1)
-        assert answer.status_code == 201, answer.text
-        answer = await self.admin.put("/budgets/b-1", budget or events.budget())
-        assert answer.status_code == 200, answer.text
+        await self.published("annual", plan or events.plan(), "b-1", budget or events.budget())
         if ranges:
             answer = await self.admin.put("/pay-ranges/g5", events.pay_range())
             assert answer.status_code == 200, answer.text
 
-    async def computed(self, run: str = "r-1", *, budget: str = "b-1", partial: str | None = None) -> RunOut:
-        body: Json = {"id": run, "cycle": CYCLE, "plan": "annual", "budget": budget}
+    async def computed(
+        self, run: str = "r-1", *, plan: str = "annual", budget: str = "b-1", partial: str | None = None
+    ) -> RunOut:
+        body: Json = {"id": run, "cycle": CYCLE, "plan": plan, "budget": budget}
         if partial:
             body |= {"partial": True, "reason": partial}
         answer = await self.admin.post("/runs", body, key=f"create-{run}")

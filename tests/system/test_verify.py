@@ -46,6 +46,8 @@ class Fault:
     service: str
     sql: str
     table: str
+    refused_by: str = ""
+    """The index that would not let it happen, and that is dropped first."""
 
 
 FAULTS = {
@@ -179,6 +181,17 @@ FAULTS = {
            RETURNING employee || '/harbor/2026-q1/bonus/2'""",
         "compensation.ledger_entries",
     ),
+    "a second plan that pays the same component": Fault(
+        "compensation",
+        """INSERT INTO ledger_entries (provider_id, employee, plan, cycle, component, sequence, before, amount, after,
+                                       currency, run, cause, comment, posted_at, posted_by)
+           SELECT provider_id, employee, 'northwind', cycle, component, sequence, before, amount, after,
+                  currency, run, cause, comment, posted_at, posted_by
+           FROM ledger_entries WHERE employee = 'e-07' AND component = 'bonus' AND sequence = 1
+           RETURNING employee || '/2026-q1/bonus'""",
+        "compensation.ledger_entries",
+        refused_by="one_plan_per_component",
+    ),
     "an entry gone": Fault(
         "compensation",
         """DELETE FROM ledger_entries WHERE employee = 'e-08' AND component = 'bonus' AND sequence = 3
@@ -245,10 +258,12 @@ def damaged(
 
 
 async def plant(fault: Fault, dsns: Mapping[str, str]) -> set[str]:
-    """Past triggers and foreign keys, as a superuser can; the keys of what was damaged."""
+    """Past triggers, foreign keys and, where it must, an index, as a superuser can; the keys of what was damaged."""
     connection = await asyncpg.connect(dsns[fault.service])
     try:
         await connection.execute("SET session_replication_role = replica")
+        if fault.refused_by:
+            await connection.execute(f"DROP INDEX {fault.refused_by}")
         return {str(row[0]) for row in await connection.fetch(fault.sql)}
     finally:
         await connection.close()

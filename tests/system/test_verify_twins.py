@@ -22,7 +22,7 @@ from services.compensation.rules.rounding import rounded
 from services.scoring.model import templates as scoring
 from services.scoring.rules.curves import attainment
 from services.scoring.rules.weighting import renormalised
-from shared.contracts.ids import Band, EmployeeId, UnitId
+from shared.contracts.ids import Band, EmployeeId, PlanId, UnitId
 
 VERIFY = Path(__file__).parents[2] / "deploy" / "verify"
 MODES = st.sampled_from(plan.Rounding)
@@ -223,6 +223,7 @@ def entries(draw: st.DrawFn) -> list[award.PayEntry]:
     st.none() | st.decimals(40, 140, places=3),
     st.none() | st.fractions(50, 130, max_denominator=9),
     st.sampled_from(["g1", "g2"]),
+    st.sets(st.sampled_from(award.Component)),
 )
 def test_claims_are_computed_alike(
     bonus: plan.Bonus | None,
@@ -235,6 +236,7 @@ def test_claims_are_computed_alike(
     score: Decimal | None,
     team: Fraction | None,
     grade: str,
+    held: set[award.Component],
 ) -> None:
     score = score if band is not None else None
     theirs_plan, ours_plan = _plans(bonus, lump, leave)
@@ -264,6 +266,7 @@ def test_claims_are_computed_alike(
             tuple(award.Span(*span) for span in employed),
             tuple(award.Span(*span) for span in away),
             None,
+            dict.fromkeys(held, PlanId("other")),
         ),
     )
     ours = pay.asked(
@@ -284,6 +287,7 @@ def test_claims_are_computed_alike(
             employed,
             away,
             None,
+            held,
         ),
         pay.Classified(1, 1, band, None if score is None else Fraction(score), grade, "u"),
     )

@@ -13,34 +13,33 @@ from services.calibration.store import copies, revisions, subjects
 from shared.contracts.ids import ProviderId
 from shared.contracts.kpi import FeedbackCategory, FeedbackSubmitted
 from shared.contracts.scoring import CycleChanged, ScorecardComputed, ScorecardStatus
+from shared.contracts.states import newest
 from shared.contracts.workforce import EmployeeChanged
 from shared.errors import RuleViolation
 
 SCORING = Actor("scoring", None)
 
 
-async def take_employees(tx: AsyncConnection, events: Iterable[EmployeeChanged]) -> None:
-    newest = {event.employee: event for event in sorted(events, key=lambda event: event.version)}
-    await copies.put_employees(tx, [newest[key] for key in sorted(newest)])
+async def learn_people(tx: AsyncConnection, events: Iterable[EmployeeChanged]) -> None:
+    await copies.learn_people(tx, newest(events))
 
 
-async def take_cycles(tx: AsyncConnection, events: Iterable[CycleChanged]) -> None:
-    newest = {event.cycle: event for event in sorted(events, key=lambda event: event.version)}
-    await copies.put_cycles(tx, [newest[key] for key in sorted(newest)])
+async def learn_cycles(tx: AsyncConnection, events: Iterable[CycleChanged]) -> None:
+    await copies.learn_cycles(tx, newest(events))
 
 
-async def take_ratings(tx: AsyncConnection, events: Iterable[FeedbackSubmitted]) -> None:
+async def learn_ratings(tx: AsyncConnection, events: Iterable[FeedbackSubmitted]) -> None:
     """Managers' proposed ratings; other feedback has its own readers."""
     rated = [event for event in events if event.category is FeedbackCategory.MANAGER]
     if any(event.rater == event.employee for event in rated):
         raise RuleViolation("nobody rates their own case as its manager", code="own-case")
     ordered = sorted(rated, key=lambda event: (event.revision, event.feedback))
-    newest = {(event.cycle, event.employee, event.rater): event for event in ordered}
-    if newest:
-        await copies.put_ratings(tx, [newest[key] for key in sorted(newest)])
+    latest = {(event.cycle, event.employee, event.rater): event for event in ordered}
+    if latest:
+        await copies.learn_ratings(tx, [latest[key] for key in sorted(latest)])
 
 
-async def take_scorecards(
+async def learn_scorecards(
     tx: AsyncConnection, provider: ProviderId, events: Sequence[ScorecardComputed], now: datetime
 ) -> None:
     """Store what has effect and, apart, what is late; then let it reach the subjects that stood on an older one."""
@@ -48,18 +47,18 @@ async def take_scorecards(
     late = [event for event in events if event.status is ScorecardStatus.LATE]
     effective = [event for event in events if event.status is not ScorecardStatus.LATE]
     if late:
-        await copies.put_late(tx, _newest(late))
+        await copies.learn_late(tx, _latest(late))
     if not effective:
         return
     counted = {(event.cycle, event.employee) for event in effective if event.status is ScorecardStatus.CURRENT}
-    newest = _newest(effective)
-    await copies.put_scorecards(tx, newest, counted)
-    await _reach_subjects(tx, provider, [(event.cycle, event.employee) for event in newest], now)
+    latest = _latest(effective)
+    await copies.learn_scorecards(tx, latest, counted)
+    await _reach_subjects(tx, provider, [(event.cycle, event.employee) for event in latest], now)
 
 
-def _newest(events: Iterable[ScorecardComputed]) -> list[ScorecardComputed]:
-    newest = {(event.cycle, event.employee): event for event in sorted(events, key=lambda event: event.version)}
-    return [newest[key] for key in sorted(newest)]
+def _latest(events: Iterable[ScorecardComputed]) -> list[ScorecardComputed]:
+    latest = {(event.cycle, event.employee): event for event in sorted(events, key=lambda event: event.version)}
+    return [latest[key] for key in sorted(latest)]
 
 
 async def _reach_subjects(tx: AsyncConnection, provider: ProviderId, keys: Sequence[copies.Key], now: datetime) -> None:

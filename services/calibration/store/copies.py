@@ -17,7 +17,7 @@ from shared.contracts.workforce import Assignment, EmployeeChanged
 
 Key = tuple[CycleId, EmployeeId]
 
-_PUT_EMPLOYEES = text("""
+_LEARN_PEOPLE = text("""
     INSERT INTO employees (provider_id, employee, version, display_name)
     SELECT * FROM unnest(CAST(:providers AS text[]), CAST(:employees AS text[]), CAST(:versions AS bigint[]),
                          CAST(:names AS text[]))
@@ -34,10 +34,10 @@ _PUT_SUPERIORS = text("""
 """)
 
 
-async def put_employees(tx: AsyncConnection, events: Sequence[EmployeeChanged]) -> None:
+async def learn_people(tx: AsyncConnection, events: Sequence[EmployeeChanged]) -> None:
     """`events` sorted by employee, one each."""
     stored = await tx.scalars(
-        _PUT_EMPLOYEES,
+        _LEARN_PEOPLE,
         {
             "providers": [event.provider for event in events],
             "employees": [event.employee for event in events],
@@ -68,7 +68,7 @@ def _lines(assignments: Sequence[Assignment]) -> Iterator[tuple[date, date, Empl
             yield assignment.valid_from, until, assignment.manager
 
 
-_PUT_CYCLES = text("""
+_LEARN_CYCLES = text("""
     INSERT INTO cycles (provider_id, cycle, version, state, ends_on, bands, scorecards)
     SELECT provider_id, cycle, version, state, ends_on,
            ARRAY(SELECT jsonb_array_elements_text(CAST(bands AS jsonb))), scorecards
@@ -82,10 +82,10 @@ _PUT_CYCLES = text("""
 """)
 
 
-async def put_cycles(tx: AsyncConnection, events: Sequence[CycleChanged]) -> None:
+async def learn_cycles(tx: AsyncConnection, events: Sequence[CycleChanged]) -> None:
     """`events` sorted by cycle, one each."""
     await tx.execute(
-        _PUT_CYCLES,
+        _LEARN_CYCLES,
         {
             "providers": [event.provider for event in events],
             "cycles": [event.cycle for event in events],
@@ -98,7 +98,7 @@ async def put_cycles(tx: AsyncConnection, events: Sequence[CycleChanged]) -> Non
     )
 
 
-_PUT_SCORECARDS = text("""
+_LEARN_SCORECARDS = text("""
     INSERT INTO scorecards (provider_id, cycle, employee, version, counted, score, coverage, proposed_band, parts,
                             role, grade, unit, manager, client, line_of_business, site, as_of, traceparent)
     SELECT provider_id, cycle, employee, version, counted, score, coverage, proposed_band, CAST(parts AS jsonb),
@@ -126,10 +126,10 @@ _COUNT_IN = text("""
 """)
 
 
-async def put_scorecards(tx: AsyncConnection, events: Sequence[ScorecardComputed], counted: Collection[Key]) -> None:
+async def learn_scorecards(tx: AsyncConnection, events: Sequence[ScorecardComputed], counted: Collection[Key]) -> None:
     """`events` sorted by cycle and employee, one each. `counted` names whose scorecards the freeze counts."""
     await tx.execute(
-        _PUT_SCORECARDS,
+        _LEARN_SCORECARDS,
         {
             "providers": [event.provider for event in events],
             "cycles": [event.cycle for event in events],
@@ -156,7 +156,7 @@ async def put_scorecards(tx: AsyncConnection, events: Sequence[ScorecardComputed
     await tx.execute(_COUNT_IN, {"cycles": [cycle for cycle, _ in keys], "employees": [who for _, who in keys]})
 
 
-_PUT_LATE = text("""
+_LEARN_LATE = text("""
     INSERT INTO late_scorecards (provider_id, cycle, employee, version, score, proposed_band, as_of)
     SELECT * FROM unnest(CAST(:providers AS text[]), CAST(:cycles AS text[]), CAST(:employees AS text[]),
                          CAST(:versions AS bigint[]), CAST(:scores AS numeric[]), CAST(:proposed AS text[]),
@@ -168,10 +168,10 @@ _PUT_LATE = text("""
 """)
 
 
-async def put_late(tx: AsyncConnection, events: Sequence[ScorecardComputed]) -> None:
+async def learn_late(tx: AsyncConnection, events: Sequence[ScorecardComputed]) -> None:
     """`events` sorted by cycle and employee, one each."""
     await tx.execute(
-        _PUT_LATE,
+        _LEARN_LATE,
         {
             "providers": [event.provider for event in events],
             "cycles": [event.cycle for event in events],
@@ -184,7 +184,7 @@ async def put_late(tx: AsyncConnection, events: Sequence[ScorecardComputed]) -> 
     )
 
 
-_PUT_RATINGS = text("""
+_LEARN_RATINGS = text("""
     INSERT INTO manager_ratings (provider_id, cycle, employee, rater, revision, feedback, rating, submitted_at)
     SELECT * FROM unnest(CAST(:providers AS text[]), CAST(:cycles AS text[]), CAST(:employees AS text[]),
                          CAST(:raters AS text[]), CAST(:revisions AS bigint[]), CAST(:feedback AS text[]),
@@ -196,10 +196,10 @@ _PUT_RATINGS = text("""
 """)
 
 
-async def put_ratings(tx: AsyncConnection, events: Sequence[FeedbackSubmitted]) -> None:
+async def learn_ratings(tx: AsyncConnection, events: Sequence[FeedbackSubmitted]) -> None:
     """`events` sorted by cycle, employee and rater, one each."""
     await tx.execute(
-        _PUT_RATINGS,
+        _LEARN_RATINGS,
         {
             "providers": [event.provider for event in events],
             "cycles": [event.cycle for event in events],

@@ -19,7 +19,7 @@ from services.compensation.api.fields import (
 from services.compensation.commands import approvals
 from services.compensation.model.award import Component
 from services.compensation.model.ledger import Entry, Recovery, RecoveryState
-from services.compensation.store import ledger
+from services.compensation.store import ledger, recoveries
 from shared.contracts.ids import IDENTIFIER
 from shared.web import App, Body, Once, Page, Paging, Router
 
@@ -56,7 +56,8 @@ class BrokenOut(Body):
 
 
 class VerificationOut(Body):
-    """`link`: an entry does not follow its predecessor. `award`: a chain does not come to the award it is for."""
+    """`link`: an entry does not follow its predecessor. `award`: a chain does not come to the award it is for.
+    `second-plan`: another plan paid this component to this person first, and this chain still stands above nothing."""
 
     entries: int
     chains: int
@@ -126,7 +127,7 @@ async def list_recoveries(
 ) -> Page[RecoveryOut] | Response:
     after = paging.after(tuple[str])
     async with app.database.begin(who.tenant) as tx:
-        found = await ledger.recoveries(tx, state, employee, cycle, after[0] if after else None, paging.fetch)
+        found = await recoveries.page(tx, state, employee, cycle, after[0] if after else None, paging.fetch)
     return paging.page(RecoveryOut, [RecoveryOut.of(each) for each in found], key=lambda each: (each.id,))
 
 

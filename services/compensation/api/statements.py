@@ -17,7 +17,7 @@ from services.compensation.model.award import Component, Line
 from services.compensation.model.ledger import Chain, Entry, Recovery, RecoveryState
 from services.compensation.model.run import Award, Calculation
 from services.compensation.settings import CompensationSettings
-from services.compensation.store import awards, ledger, runs
+from services.compensation.store import awards, ledger, recoveries, runs
 from shared.errors import NotFound
 from shared.web import App, Bearer, Body, Router
 
@@ -139,8 +139,8 @@ async def get_statement(
             raise NotFound("no approved award of this person stands for this cycle")
         amounts = await awards.amounts_of(tx, employee, cycle)
         entries = await ledger.entries(tx, employee, plan, cycle, None, None)
-        recoveries = await ledger.recoveries(tx, None, employee, cycle, None, None)
-        statements = [await _statement(tx, award, amounts, entries, recoveries) for award in found]
+        proposed = await recoveries.page(tx, None, employee, cycle, None, None)
+        statements = [await _statement(tx, award, amounts, entries, proposed) for award in found]
     if leaves and bearer is not None and isinstance(app.settings, CompensationSettings):
         # Outside the transaction: another service's slowness must not hold a connection of ours.
         url = app.settings.scoring_url

@@ -14,11 +14,12 @@ from services.compensation.model.ledger import Chain, Head, Posting
 from services.compensation.model.run import Award, Decided, Rules
 from services.compensation.rules.adjustments import readjusted
 from services.compensation.rules.awards import Lookup, assess, closing_lines
-from services.compensation.store import awards, computation, ledger, plans, runs
+from services.compensation.store import awards, gathering, ledger, plans, recoveries, runs
 from services.compensation.store.awards import Readjustment
-from services.compensation.store.ledger import Proposal
+from services.compensation.store.ledger import Held
+from services.compensation.store.recoveries import Proposal
 from shared import audit
-from shared.contracts.ids import CycleId, EmployeeId, ProviderId, RunId
+from shared.contracts.ids import CycleId, EmployeeId, PlanId, ProviderId, RunId
 from shared.contracts.outcomes import AwardAdjusted
 from shared.messaging import outbox
 
@@ -39,13 +40,18 @@ async def readjust(
     by_run: defaultdict[RunId, list[tuple[Award, Classification]]] = defaultdict(list)
     for award, classification in outdated:
         by_run[award.run].append((award, classification))
+    people = {award.employee for award, _ in outdated}
+    heads, holders = await ledger.heads(tx, provider, people), await ledger.holders(tx, provider, people)
     found: list[Readjustment] = []
     currencies: dict[RunId, str] = {}
     for run in sorted(by_run):
-        currency, again = await _computed_again(tx, provider, run, by_run[run])
+        currency, again = await _computed_again(tx, provider, run, by_run[run], holders)
         currencies[run] = currency
         found.extend(again)
-    heads = await ledger.heads(tx, provider, {each.award.employee for each in found})
+        # Where both of two plans awarded nothing so far, the run that comes first in this order begins.
+        for each in again:
+            for component in (component for component, amount in each.amounts.items() if amount):
+                holders.setdefault((each.award.employee, each.award.cycle, component), each.award.plan)
     moved: list[_Moved] = []
     for position, each in enumerate(found):
         differences = _differences(each, heads)
@@ -68,11 +74,15 @@ class _Moved:
 
 
 async def _computed_again(
-    tx: AsyncConnection, provider: ProviderId, run: RunId, outdated: Sequence[tuple[Award, Classification]]
+    tx: AsyncConnection,
+    provider: ProviderId,
+    run: RunId,
+    outdated: Sequence[tuple[Award, Classification]],
+    holders: Mapping[Held, PlanId],
 ) -> tuple[str, list[Readjustment]]:
     """The run's currency, and each award as it is under the newer classification."""
     row = await runs.run(tx, run)
-    context = await computation.context(tx, run)
+    context = await gathering.context(tx, run)
     version = await plans.plan_version(tx, row.plan, row.plan_version) if row else None
     if row is None or context is None or version is None:
         raise LookupError(f"the approved run {run} has lost what it was computed from")
@@ -81,16 +91,23 @@ async def _computed_again(
     lookup = Lookup(context.reference, context.period)
     decided = await awards.decided(tx, provider, run, {award.employee for award, _ in outdated})
     again = [
-        _readjustment(rules, lookup, award, classification, decided[award.employee])
+        _readjustment(rules, lookup, award, classification, decided[award.employee], holders)
         for award, classification in outdated
     ]
     return row.currency, again
 
 
 def _readjustment(
-    rules: Rules, lookup: Lookup, award: Award, classification: Classification, decided: Decided
+    rules: Rules,
+    lookup: Lookup,
+    award: Award,
+    classification: Classification,
+    decided: Decided,
+    holders: Mapping[Held, PlanId],
 ) -> Readjustment:
-    assessment = assess(rules.plan, lookup, replace(decided.subject, classification=classification))
+    keys = {component: (award.employee, award.cycle, component) for component in Component}
+    held = {component: holders[key] for component, key in keys.items() if holders.get(key, award.plan) != award.plan}
+    assessment = assess(rules.plan, lookup, replace(decided.subject, classification=classification, held=held))
     shares = readjusted(award.employee, decided.items, assessment.items, rules.scales, rules.plan.rounding)
     amounts = dict.fromkeys(decided.items, 0) | {share.claim.component: share.amount for share in shares}
     lines: tuple[Line, ...] = assessment.lines
@@ -149,7 +166,7 @@ async def _settle(
         if each.amount < 0
     ]
     touched = {(each.award.employee, each.award.plan, each.award.cycle) for each in found}
-    await ledger.supersede_and_propose(tx, provider, touched, proposals, now)
+    await recoveries.supersede_and_propose(tx, provider, touched, proposals, now)
     if postings:
         await ledger.post(tx, provider, postings, now, _BY)
 

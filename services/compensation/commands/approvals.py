@@ -7,23 +7,27 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.compensation.commands.runs import locked
+from services.compensation.model.award import AWARDED_BY_ANOTHER_PLAN
 from services.compensation.model.ledger import Chain, Posting, Recovery, RecoveryState
 from services.compensation.model.run import Run, RunState
-from services.compensation.store import awards, computation, ledger, plans, runs
+from services.compensation.store import awards, computation, ledger, plans, recoveries, runs
 from shared import audit, telemetry
 from shared.auth import Principal
 from shared.contracts.ids import RunId
 from shared.contracts.outcomes import AwardDecided
-from shared.errors import Conflict, Forbidden, NotFound
+from shared.errors import Conflict, FieldProblem, Forbidden, NotFound
 from shared.messaging import outbox
 from shared.web import Precondition
+
+_SHOWN = 100
 
 
 async def approve(tx: AsyncConnection, who: Principal, name: RunId, if_match: Precondition, now: datetime) -> Run:
     """Turn a computed run into awards and ledger entries, all of them or none.
 
     The budget is locked before the run: two runs of one budget are approved one after the other, and the second is
-    refused.
+    refused. Of two plans that award the same component the one that posts first has it: the ledger's unique index makes
+    the other wait, and then refuses it.
     """
     asked = await runs.run(tx, name)
     if asked is None:
@@ -44,6 +48,7 @@ async def approve(tx: AsyncConnection, who: Principal, name: RunId, if_match: Pr
             code="already-awarded",
         )
     await ledger.post_run(tx, run, f"Run {name} approved", now, who.subject)
+    await _refuse_second_plan(tx, run)
     await runs.approve(tx, name, now, who.subject)
     telemetry.link([await computation.computed_by(tx, name)])
     outbox.append(
@@ -74,9 +79,28 @@ async def _refuse_approval(tx: AsyncConnection, who: Principal, run: Run) -> Non
         raise Forbidden("nobody approves a run that contains their own award", code="own-case")
 
 
+async def _refuse_second_plan(tx: AsyncConnection, run: Run) -> None:
+    """Asked after posting: what was left unposted is what somebody else posted, even a moment ago."""
+    held, total = await ledger.held_by_others(tx, run, _SHOWN)
+    if held:
+        raise Conflict(
+            f"{total} components of this cycle are awarded to the run's people by another plan; "
+            "recompute the run, and it leaves them out",
+            code=AWARDED_BY_ANOTHER_PLAN,
+            problems=[
+                FieldProblem(
+                    f"/awards/{chain.employee}/{chain.component}",
+                    AWARDED_BY_ANOTHER_PLAN,
+                    f"plan {chain.plan} awards the {chain.component} of {chain.employee}",
+                )
+                for chain in held
+            ],
+        )
+
+
 async def accept_recovery(tx: AsyncConnection, who: Principal, name: str, reason: str, now: datetime) -> Recovery:
     """Post a proposed recovery: from here on the ledger shows it, with the reason of who accepted it."""
-    recovery = await ledger.lock_recovery(tx, name)
+    recovery = await recoveries.lock(tx, name)
     if recovery is None:
         raise NotFound(f"there is no recovery {name}")
     if who.employee == recovery.employee:
@@ -90,7 +114,7 @@ async def accept_recovery(tx: AsyncConnection, who: Principal, name: str, reason
     head = (await ledger.heads(tx, who.tenant, [recovery.employee])).get(chain)
     posting = Posting(chain, head, recovery.amount, run.currency, recovery.run, f"recovery/{name}", reason)
     await ledger.post(tx, who.tenant, [posting], now, who.subject)
-    accepted = await ledger.accept(tx, name, reason, now, who.subject)
+    accepted = await recoveries.accept(tx, name, reason, now, who.subject)
     subject = f"recovery/{name}"
     await audit.record(tx, audit.Entry(who.tenant, now, who.subject, "recovery.accepted", subject))
     return accepted

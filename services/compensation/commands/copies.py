@@ -15,6 +15,7 @@ from services.compensation.store.copies import ClassificationRow, CycleRow, Pers
 from shared.contracts.ids import ProviderId
 from shared.contracts.outcomes import ClassificationPublished, ClassificationRevised
 from shared.contracts.scoring import CycleChanged
+from shared.contracts.states import newest
 from shared.contracts.workforce import Assignment, EmployeeChanged
 
 AnyClassification = ClassificationPublished | ClassificationRevised
@@ -23,7 +24,6 @@ _ASSIGNMENTS = TypeAdapter(tuple[Assignment, ...])
 
 
 async def learn_people(tx: AsyncConnection, provider: ProviderId, events: Sequence[EmployeeChanged]) -> None:
-    newest = {event.employee: event for event in sorted(events, key=lambda event: event.version)}
     people = [
         PersonRow(
             event.employee,
@@ -32,15 +32,14 @@ async def learn_people(tx: AsyncConnection, provider: ProviderId, events: Sequen
             tuple(Span(each.valid_from, each.valid_to) for each in event.assignments),
             tuple(Span(each.starts_on, each.ends_on) for each in event.absences),
         )
-        for event in newest.values()
+        for event in newest(events)
     ]
-    changed = await copies.save_people(tx, provider, people)
+    changed = await copies.learn_people(tx, provider, people)
     if changed:
         await runs.make_stale(tx, employees=changed)
 
 
 async def learn_cycles(tx: AsyncConnection, provider: ProviderId, events: Sequence[CycleChanged]) -> None:
-    newest = {event.cycle: event for event in sorted(events, key=lambda event: event.version)}
     rows = [
         CycleRow(
             event.cycle,
@@ -51,9 +50,9 @@ async def learn_cycles(tx: AsyncConnection, provider: ProviderId, events: Sequen
             tuple(cut.band for cut in event.bands),
             event.scorecards,
         )
-        for event in newest.values()
+        for event in newest(events)
     ]
-    await copies.save_cycles(tx, provider, rows)
+    await copies.learn_cycles(tx, provider, rows)
 
 
 async def learn_classifications(
@@ -65,7 +64,7 @@ async def learn_classifications(
     on how the log was cut into batches.
     """
     for wave in _waves(events):
-        changed = await copies.save_classifications(tx, provider, [_row(event) for event in wave])
+        changed = await copies.learn_classifications(tx, provider, [_row(event) for event in wave])
         if not changed:
             continue
         for cycle in sorted({cycle for cycle, _ in changed}):

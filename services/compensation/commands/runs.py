@@ -15,8 +15,8 @@ from services.compensation.model.pool import Claim, Distribution, Infeasible, Sh
 from services.compensation.model.run import Budget, Cycle, PoolResult, Run, RunState, Terms
 from services.compensation.rules.awards import Lookup, assess, closing_lines
 from services.compensation.rules.budget import distribute
-from services.compensation.store import computation, copies, plans, runs
-from services.compensation.store.computation import Context
+from services.compensation.store import computation, copies, gathering, plans, runs
+from services.compensation.store.gathering import Context
 from services.compensation.store.plans import PlanVersion
 from services.compensation.store.runs import NewRun
 from shared import audit, telemetry
@@ -145,7 +145,7 @@ async def work_on(tx: AsyncConnection, provider: ProviderId, name: RunId, now: d
     run = await runs.run(tx, name, lock=True)
     if run is None or run.state is not RunState.COMPUTING:
         return
-    context = await computation.context(tx, name)
+    context = await gathering.context(tx, name)
     if context is None:
         await _gather(tx, provider, run)
     else:
@@ -171,9 +171,9 @@ async def _gather(tx: AsyncConnection, provider: ProviderId, run: Run) -> None:
     cycle, budget = await copies.cycle(tx, run.cycle), await plans.budget(tx, run.budget)
     if cycle is None or budget is None:
         raise LookupError(f"run {run.run} rests on a cycle or budget that is gone")
-    reference = await computation.reference(tx, run, cycle.period.last)
+    reference = await gathering.reference(tx, run, cycle.period.last)
     telemetry.link(await copies.classifications_brought_by(tx, run.cycle))
-    await computation.gather(tx, provider, run, Context(cycle.period, budget.terms, reference))
+    await gathering.gather(tx, provider, run, Context(cycle.period, budget.terms, reference))
 
 
 async def _close(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
 
-from shared.contracts.ids import Band, EmployeeId, UnitId
+from shared.contracts.ids import Band, EmployeeId, PlanId, UnitId
 
 
 class Component(StrEnum):
@@ -122,6 +122,8 @@ class Subject:
     absences: tuple[Span, ...]
     awarded_by: str | None
     """The run that has already awarded this cycle and plan to this person."""
+    held: Mapping[Component, PlanId] = field(default_factory=dict)
+    """Components that another plan awards to this person for this cycle."""
 
 
 class Step(StrEnum):
@@ -161,6 +163,9 @@ class Item:
     raw: Fraction
     minimum: Fraction
     maximum: Fraction
+
+
+AWARDED_BY_ANOTHER_PLAN = "awarded-by-another-plan"
 
 
 @dataclass(frozen=True, slots=True)

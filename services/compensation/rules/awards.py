@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 from services.compensation.model.award import (
+    AWARDED_BY_ANOTHER_PLAN,
     Assessment,
     Classification,
     Component,
@@ -28,6 +29,7 @@ from services.compensation.rules.days import covers, days_of, within, without
 from services.compensation.rules.lines import Account
 from services.compensation.rules.merit import Position, merit
 from services.compensation.rules.rounding import rounded
+from shared.contracts.ids import PlanId
 
 _ZERO = Fraction(0)
 
@@ -86,7 +88,23 @@ def assess(plan: Plan, lookup: Lookup, subject: Subject) -> Assessment:
         item, why = bonus(plan.bonus, plan.bands, classification, team, segments, factors)
         items.append(item)
         lines.extend(why)
-    return Assessment(tuple(items), tuple(lines), tuple(left_out))
+    return _without(subject.held, Assessment(tuple(items), tuple(lines), tuple(left_out)))
+
+
+def _without(held: Mapping[Component, PlanId], found: Assessment) -> Assessment:
+    """What another plan awards asks nothing here: nobody is paid twice for one cycle and component."""
+    why = {
+        item.component: f"plan {held[item.component]} awards the {item.component} of this cycle"
+        for item in found.items
+        if item.component in held
+    }
+    lines = (Line(Step.ELIGIBILITY, component, label, {}, _ZERO, _ZERO) for component, label in why.items())
+    left_out = (LeftOut(component, AWARDED_BY_ANOTHER_PLAN, detail) for component, detail in why.items())
+    return Assessment(
+        tuple(item for item in found.items if item.component not in why),
+        (*(line for line in found.lines if line.component not in why), *lines),
+        (*found.left_out, *left_out),
+    )
 
 
 def _in_force(subject: Subject, period: Period) -> PayEntry | None:

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.compensation.model.award import Classification, Component, Item, LeftOut, Line
 from services.compensation.model.ledger import Chain
 from services.compensation.model.run import Award, Calculation, Decided
-from services.compensation.store.computation import LEFT_OUT, LINES, SUBJECT
+from services.compensation.store.documents import LEFT_OUT, LINES, SUBJECT
 from shared.contracts.ids import Band, CycleId, EmployeeId, PlanId, ProviderId, RunId
 
 _CLASSIFICATION = TypeAdapter(Classification)

@@ -19,7 +19,7 @@ from shared.contracts.ids import CycleId, EmployeeId, ProviderId
 _BANDS = TypeAdapter(tuple[str, ...])
 _SPANS = TypeAdapter(tuple[Span, ...])
 
-_SAVE_PEOPLE = text("""
+_LEARN_PEOPLE = text("""
     INSERT INTO employees (provider_id, employee, version, assignments, employed, absences)
     SELECT :provider, employee, version, assignments, employed, absences
     FROM unnest(CAST(:employees AS text[]), CAST(:versions AS integer[]), CAST(:assignments AS jsonb[]),
@@ -45,7 +45,7 @@ class PersonRow:
     absences: tuple[Span, ...]
 
 
-async def save_people(tx: AsyncConnection, provider: ProviderId, people: Sequence[PersonRow]) -> list[EmployeeId]:
+async def learn_people(tx: AsyncConnection, provider: ProviderId, people: Sequence[PersonRow]) -> list[EmployeeId]:
     """Keep newer versions; the people that changed. No one may be given twice."""
     values = {
         "provider": provider,
@@ -55,10 +55,10 @@ async def save_people(tx: AsyncConnection, provider: ProviderId, people: Sequenc
         "employed": [_SPANS.dump_json(person.employed).decode() for person in people],
         "absences": [_SPANS.dump_json(person.absences).decode() for person in people],
     }
-    return [EmployeeId(found) for found in await tx.scalars(_SAVE_PEOPLE, values)]
+    return [EmployeeId(found) for found in await tx.scalars(_LEARN_PEOPLE, values)]
 
 
-_SAVE_CYCLES = text("""
+_LEARN_CYCLES = text("""
     INSERT INTO cycles (provider_id, cycle, version, state, starts_on, ends_on, bands, scorecards)
     SELECT :provider, cycle, version, state, starts_on, ends_on, bands, scorecards
     FROM unnest(CAST(:cycles AS text[]), CAST(:versions AS integer[]), CAST(:states AS text[]),
@@ -83,9 +83,9 @@ class CycleRow:
     scorecards: int | None
 
 
-async def save_cycles(tx: AsyncConnection, provider: ProviderId, cycles: Sequence[CycleRow]) -> None:
+async def learn_cycles(tx: AsyncConnection, provider: ProviderId, cycles: Sequence[CycleRow]) -> None:
     await tx.execute(
-        _SAVE_CYCLES,
+        _LEARN_CYCLES,
         {
             "provider": provider,
             "cycles": [row.cycle for row in cycles],
@@ -112,7 +112,7 @@ async def cycle(tx: AsyncConnection, name: CycleId) -> Cycle | None:
     return Cycle(row.cycle, row.state, Period(row.starts_on, row.ends_on), bands, row.scorecards)
 
 
-_SAVE_CLASSIFICATIONS = text("""
+_LEARN_CLASSIFICATIONS = text("""
     INSERT INTO classifications (provider_id, cycle, employee, version, band, score, scorecard_version, grade, unit,
                                  client, line_of_business, site, traceparent)
     SELECT :provider, given.*, :traceparent
@@ -143,7 +143,7 @@ class ClassificationRow:
     site: str
 
 
-async def save_classifications(
+async def learn_classifications(
     tx: AsyncConnection, provider: ProviderId, rows: Sequence[ClassificationRow]
 ) -> set[tuple[CycleId, EmployeeId]]:
     """Keep newer versions; the (cycle, employee) that changed. No pair may be given twice."""
@@ -164,7 +164,7 @@ async def save_classifications(
         "sites": [row.site for row in rows],
         "traceparent": telemetry.current_traceparent(),
     }
-    changed = await tx.execute(_SAVE_CLASSIFICATIONS, values)
+    changed = await tx.execute(_LEARN_CLASSIFICATIONS, values)
     return {(CycleId(row.cycle), EmployeeId(row.employee)) for row in changed}
 
 

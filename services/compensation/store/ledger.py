@@ -1,4 +1,4 @@
-"""The ledger and what is proposed to be taken back."""
+"""The ledger: chains of entries, and who holds a component."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.compensation.model.award import Component
-from services.compensation.model.ledger import Chain, Entry, Head, Posting, Recovery, RecoveryState
+from services.compensation.model.ledger import Chain, Entry, Head, Posting
 from services.compensation.model.run import Run
-from shared.contracts.ids import CycleId, EmployeeId, PlanId, ProviderId, RunId
+from shared.contracts.ids import CycleId, EmployeeId, PlanId, ProviderId
+
+Held = tuple[EmployeeId, CycleId, Component]
+"""What one plan at most awards."""
 
 _POST_RUN = text("""
     INSERT INTO ledger_entries (provider_id, employee, plan, cycle, component, sequence, before, amount, after,
@@ -20,6 +23,20 @@ _POST_RUN = text("""
     SELECT provider_id, employee, :plan, :cycle, component, 1, 0, amount, amount, :currency,
            run, 'run/' || run, :comment, :now, :by
     FROM run_items WHERE run = :run AND amount > 0 ORDER BY employee, component
+    ON CONFLICT (provider_id, cycle, employee, component) WHERE sequence = 1 AND NOT second_plan DO NOTHING
+""")
+_HELD_BY_OTHERS = text("""
+    SELECT item.employee, item.component, holder.plan, count(*) OVER () AS total
+    FROM run_items AS item
+    JOIN ledger_entries AS holder
+        ON holder.provider_id = item.provider_id AND holder.cycle = :cycle AND holder.employee = item.employee
+       AND holder.component = item.component AND holder.sequence = 1 AND NOT holder.second_plan
+    WHERE item.run = :run AND item.amount > 0 AND holder.plan <> :plan
+    ORDER BY item.employee, item.component LIMIT :limit
+""")
+_HOLDERS = text("""
+    SELECT employee, cycle, component, plan FROM ledger_entries
+    WHERE provider_id = :provider AND employee = ANY(:employees) AND sequence = 1 AND NOT second_plan
 """)
 _HEADS = text("""
     SELECT DISTINCT ON (employee, plan, cycle, component) employee, plan, cycle, component, sequence, after
@@ -43,9 +60,23 @@ _POST = text("""
 
 
 async def post_run(tx: AsyncConnection, run: Run, comment: str, now: datetime, by: str) -> None:
-    """The first entry of every chain of the run, for whatever is not nothing."""
+    """The first entry of every chain of the run, for whatever is not nothing and no other plan holds."""
     values = {"run": run.run, "plan": run.plan, "cycle": run.cycle, "currency": run.currency}
     await tx.execute(_POST_RUN, values | {"comment": comment, "now": now, "by": by})
+
+
+async def held_by_others(tx: AsyncConnection, run: Run, limit: int) -> tuple[list[Chain], int]:
+    """What the run would award and another plan holds: the first of these chains, and how many there are."""
+    values = {"run": run.run, "plan": run.plan, "cycle": run.cycle, "limit": limit}
+    rows = (await tx.execute(_HELD_BY_OTHERS, values)).all()
+    chains = [Chain(row.employee, row.plan, run.cycle, Component(row.component)) for row in rows]
+    return chains, rows[0].total if rows else 0
+
+
+async def holders(tx: AsyncConnection, provider: ProviderId, employees: Collection[EmployeeId]) -> dict[Held, PlanId]:
+    """Which plan began the chain of a component: from then on no other plan awards it, whatever became of it."""
+    rows = await tx.execute(_HOLDERS, {"provider": provider, "employees": sorted(employees)})
+    return {(row.employee, row.cycle, Component(row.component)): row.plan for row in rows}
 
 
 async def heads(tx: AsyncConnection, provider: ProviderId, employees: Collection[EmployeeId]) -> Mapping[Chain, Head]:
@@ -117,8 +148,8 @@ class BrokenChain:
     reason: str
 
 
-# The last check ties the ledger to what it is for: what stands posted, less what is proposed to be taken back, is the
-# award as it is computed now.
+# The second check ties the ledger to what it is for: what stands posted, less what is proposed to be taken back, is the
+# award as it is computed now. The last names what a second plan paid before that was refused.
 _BROKEN = text("""
     WITH links AS (
         SELECT employee, plan, cycle, component, sequence, before, amount, after,
@@ -137,6 +168,10 @@ _BROKEN = text("""
     FROM posted FULL JOIN award_amounts AS award USING (employee, plan, cycle, component)
     LEFT JOIN proposed USING (employee, plan, cycle, component)
     WHERE coalesce(posted.total, 0) + coalesce(proposed.amount, 0) <> coalesce(award.amount, 0)
+    UNION
+    SELECT employee, plan, cycle, component, 'second-plan'
+    FROM ledger_entries JOIN posted USING (employee, plan, cycle, component)
+    WHERE sequence = 1 AND second_plan AND posted.total > 0
     ORDER BY 1, 2, 3, 4, 5 LIMIT 100
 """)
 _EXTENT = text("""
@@ -153,112 +188,3 @@ async def extent(tx: AsyncConnection) -> tuple[int, int]:
     """How many entries there are, and how many chains."""
     row = (await tx.execute(_EXTENT)).one()
     return int(row.entries), int(row.chains)
-
-
-_COLUMNS = """
-    recovery, employee, plan, cycle, component, run, classification_version, amount, state, proposed_at, decided_at,
-    decided_by, reason
-"""
-_SUPERSEDE = text("""
-    UPDATE recoveries AS open SET state = 'superseded', decided_at = :now
-    FROM unnest(CAST(:employees AS text[]), CAST(:plans AS text[]), CAST(:cycles AS text[]))
-         AS given (employee, plan, cycle)
-    WHERE open.provider_id = :provider AND open.state = 'proposed' AND open.employee = given.employee
-      AND open.plan = given.plan AND open.cycle = given.cycle
-""")
-_PROPOSE = text("""
-    INSERT INTO recoveries (provider_id, employee, plan, cycle, component, run, classification_version, amount,
-                            proposed_at)
-    SELECT :provider, given.*, :now
-    FROM unnest(CAST(:employees AS text[]), CAST(:plans AS text[]), CAST(:cycles AS text[]),
-                CAST(:components AS text[]), CAST(:runs AS text[]), CAST(:classification_versions AS integer[]),
-                CAST(:amounts AS bigint[])) AS given
-""")
-_RECOVERIES = text(f"""
-    SELECT {_COLUMNS} FROM recoveries
-    WHERE state = coalesce(CAST(:state AS text), state) AND employee = coalesce(CAST(:employee AS text), employee)
-      AND cycle = coalesce(CAST(:cycle AS text), cycle) AND recovery > coalesce(CAST(:after AS text), '')
-    ORDER BY recovery LIMIT :limit
-""")  # noqa: S608 - own columns
-_FIND_RECOVERY = text(f"SELECT {_COLUMNS} FROM recoveries WHERE recovery = :recovery")  # noqa: S608 - own columns
-_ACCEPT = text(f"""
-    UPDATE recoveries SET state = 'accepted', decided_at = :now, decided_by = :by, reason = :reason
-    WHERE recovery = :recovery AND state = 'proposed' RETURNING {_COLUMNS}
-""")  # noqa: S608 - own columns
-_LOCK_AWARD = text("""
-    SELECT FROM awards WHERE employee = :employee AND plan = :plan AND cycle = :cycle FOR UPDATE
-""")
-
-
-def _recovery(row: Row[tuple[object, ...]]) -> Recovery:
-    found = row._mapping
-    return Recovery(**{**found, "component": Component(found["component"]), "state": RecoveryState(found["state"])})
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    chain: Chain
-    run: RunId
-    classification_version: int
-    amount: int
-
-
-async def supersede_and_propose(
-    tx: AsyncConnection,
-    provider: ProviderId,
-    awards: Collection[tuple[EmployeeId, PlanId, CycleId]],
-    proposals: Sequence[Proposal],
-    now: datetime,
-) -> None:
-    """Withdraw what was open for these awards and propose anew: at most one proposal per component is ever open."""
-    keys = sorted(awards)
-    given = {
-        "provider": provider,
-        "employees": [key[0] for key in keys],
-        "plans": [key[1] for key in keys],
-        "cycles": [key[2] for key in keys],
-        "now": now,
-    }
-    await tx.execute(_SUPERSEDE, given)
-    if not proposals:
-        return
-    await tx.execute(
-        _PROPOSE,
-        {
-            "provider": provider,
-            "employees": [each.chain.employee for each in proposals],
-            "plans": [each.chain.plan for each in proposals],
-            "cycles": [each.chain.cycle for each in proposals],
-            "components": [each.chain.component for each in proposals],
-            "runs": [each.run for each in proposals],
-            "classification_versions": [each.classification_version for each in proposals],
-            "amounts": [each.amount for each in proposals],
-            "now": now,
-        },
-    )
-
-
-async def recoveries(
-    tx: AsyncConnection,
-    state: RecoveryState | None,
-    employee: EmployeeId | None,
-    cycle: CycleId | None,
-    after: str | None,
-    limit: int | None,
-) -> list[Recovery]:
-    values = {"state": state, "employee": employee, "cycle": cycle, "after": after, "limit": limit}
-    return [_recovery(row) for row in await tx.execute(_RECOVERIES, values)]
-
-
-async def lock_recovery(tx: AsyncConnection, name: str) -> Recovery | None:
-    """The recovery, once its award is locked: a revision that is being applied comes first and may withdraw it."""
-    row = (await tx.execute(_FIND_RECOVERY, {"recovery": name})).one_or_none()
-    if row is None:
-        return None
-    await tx.execute(_LOCK_AWARD, {"employee": row.employee, "plan": row.plan, "cycle": row.cycle})
-    return _recovery((await tx.execute(_FIND_RECOVERY, {"recovery": name})).one())
-
-
-async def accept(tx: AsyncConnection, name: str, reason: str, now: datetime, by: str) -> Recovery:
-    values = {"recovery": name, "reason": reason, "now": now, "by": by}
-    return _recovery((await tx.execute(_ACCEPT, values)).one())

@@ -10,9 +10,7 @@ from fractions import Fraction
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.compensation.model.award import (
-    Pool,
-)
+from services.compensation.model.award import Pool
 from services.compensation.model.run import PoolResult, Run, RunState
 from shared.contracts.ids import CycleId, EmployeeId, PlanId, PoolId, ProviderId, RunId
 

@@ -9,7 +9,7 @@ from fastapi import Response
 from pydantic import BaseModel, Field
 
 from services.ingest.api.shapes import Id, Text, answer_put, by
-from services.ingest.commands import providers as commands
+from services.ingest.commands import metrics as commands
 from services.ingest.model import Kept, Metric
 from services.ingest.store import metrics as store
 from shared.auth import Principal, Role

@@ -9,31 +9,30 @@ from typing import Literal
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.model import Cycle
-from services.ingest.store import feedback, journal
+from services.ingest.store import cycles, journal
 from shared.contracts.ids import CycleId, ProviderId
 from shared.contracts.kpi import IntakeSealed
-from shared.contracts.scoring import CycleState
+from shared.contracts.scoring import CycleChanged, CycleState
+from shared.contracts.states import newest
 from shared.contracts.topics import FEEDBACK, KPI_EVENTS
 from shared.messaging import outbox
 
 
-async def follow_cycles(tx: AsyncConnection, provider: ProviderId, states: Sequence[Cycle], now: datetime) -> None:
-    """Keep the newest of `states`, which come in the order of their versions, and seal what began to freeze."""
-    known = await feedback.cycles(tx, provider, {state.id for state in states})
-    newest: dict[CycleId, Cycle] = {}
-    freezing: dict[CycleId, None] = {}
-    for state in states:
-        before = newest.get(state.id) or known.get(state.id)
-        if before is not None and before.version >= state.version:
-            continue
-        newest[state.id] = state
-        if state.state == CycleState.FREEZING:
-            freezing[state.id] = None
+async def learn_cycles(
+    tx: AsyncConnection, provider: ProviderId, events: Sequence[CycleChanged], now: datetime
+) -> None:
+    """Keep what is newer, and seal the intake of every cycle that began to freeze."""
+    known = await cycles.known(tx, provider, {event.cycle for event in events})
+    news = [event for event in events if event.cycle not in known or known[event.cycle].version < event.version]
+    freezing = sorted({event.cycle for event in news if event.state is CycleState.FREEZING})
     if freezing:
         # Before the new state is written: whoever rates at this moment still saw the open cycle, and is waited for.
         await journal.close_intake(tx, provider)
-    if newest:
-        await feedback.save_cycles(tx, provider, newest.values())
+    states = [
+        Cycle(state.cycle, state.version, state.state, state.starts_on, state.ends_on, len(state.bands))
+        for state in newest(news)
+    ]
+    await cycles.learn(tx, provider, states)
     for cycle in freezing:
         outbox.append(tx, _markers(provider, cycle, now))
 

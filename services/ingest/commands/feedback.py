@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.ingest.commands.editing import By
 from services.ingest.model import Rating, Reason, Rejection
 from services.ingest.rules.feedback import fault
-from services.ingest.store import employees, feedback, journal
+from services.ingest.store import cycles, employees, feedback, journal
 from services.ingest.store.feedback import Said, Thread
 from shared.contracts.ids import EmployeeId, FeedbackId
 from shared.contracts.kpi import FeedbackCategory, FeedbackSubmitted
@@ -38,7 +38,7 @@ async def submit_feedback(
 ) -> Outcome:
     """Each rating on its own. Saying again what one says already is no new revision."""
     await journal.join_intake(tx, by.provider)
-    cycles = await feedback.cycles(tx, by.provider, {rating.cycle for rating in ratings})
+    known = await cycles.known(tx, by.provider, {rating.cycle for rating in ratings})
     named = {rating.employee for rating in ratings} | {rating.rater for rating in ratings}
     people = await employees.assignments_of(tx, by.provider, named)
     outcome = Outcome()
@@ -46,7 +46,7 @@ async def submit_feedback(
     for rating in ratings:
         thread = Thread(rating.cycle, rating.employee, rating.rater, rating.category)
         first = valid.get(thread)
-        reason = fault(rating, submitter, cycles, people, by.now)
+        reason = fault(rating, submitter, known, people, by.now)
         if reason is None and first is not None:
             if _same(first, rating):
                 outcome.duplicates += 1

@@ -1,15 +1,13 @@
-"""Providers, their clients and their metrics."""
+"""Providers and their clients."""
 
 from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.commands.editing import CREATED, By, Put, decide
-from services.ingest.model import Client, Metric, Provider
-from services.ingest.store import metrics, providers
-from shared.contracts.workforce import Aggregation, Direction, MetricDefined, MissingData
+from services.ingest.model import Client, Provider
+from services.ingest.store import providers
 from shared.errors import Conflict, FieldProblem, RuleViolation
-from shared.messaging import outbox
 from shared.web import Precondition
 
 
@@ -39,36 +37,3 @@ async def put_client(tx: AsyncConnection, client: Client, if_match: Precondition
     if put.changed:
         await by.record(tx, "client.saved", f"client/{client.id}", version=put.version)
     return put
-
-
-async def put_metric(tx: AsyncConnection, metric: Metric, if_match: Precondition, by: By) -> Put:
-    kept = await metrics.add_or_lock(tx, by.provider, metric)
-    put = CREATED if kept is None else decide(kept, metric, if_match)
-    if kept is not None and put.changed:
-        if kept.state.aggregation != metric.aggregation:
-            problem = FieldProblem("/aggregation", "fixed", f"it is {kept.state.aggregation}; define another metric")
-            detail = "what was measured in one way cannot be read in another"
-            raise RuleViolation(detail, code="aggregation-fixed", problems=[problem])
-        await metrics.change(tx, by.provider, metric, put.version)
-    if put.changed:
-        outbox.append(tx, [_defined(metric, put.version, by)])
-        await by.record(tx, "metric.saved", f"metric/{metric.key}", version=put.version)
-    return put
-
-
-def _defined(metric: Metric, version: int, by: By) -> MetricDefined:
-    return MetricDefined(
-        provider=by.provider,
-        metric=metric.key,
-        version=version,
-        name=metric.name,
-        owner=metric.owner,
-        source_system=metric.source_system,
-        unit=metric.unit,
-        direction=Direction(metric.direction),
-        aggregation=Aggregation(metric.aggregation),
-        precision=metric.precision,
-        missing_data=MissingData(metric.missing_data),
-        minimum_volume=metric.minimum_volume,
-        developmental_only=metric.developmental_only,
-    )

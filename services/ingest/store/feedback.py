@@ -1,4 +1,4 @@
-"""Ratings, and the cycles they belong to as scoring announced them."""
+"""Ratings: what one person says of another in a cycle, revision by revision."""
 
 from __future__ import annotations
 
@@ -11,44 +11,10 @@ from uuid import UUID
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.ingest.model import Cycle, Rating
+from services.ingest.model import Rating
 from services.ingest.tables import feedback
 from shared.contracts.ids import CycleId, EmployeeId, FeedbackId, ProviderId
 from shared.web import keyset
-
-_CYCLES = text("""
-    SELECT cycle_id, version, state, starts_on, ends_on, bands FROM cycles
-    WHERE provider_id = :provider AND cycle_id = ANY(CAST(:ids AS text[]))
-""")
-# An older state that arrives again must not turn a newer one back.
-_SAVE_CYCLES = text("""
-    INSERT INTO cycles (provider_id, cycle_id, version, state, starts_on, ends_on, bands)
-    SELECT :provider, * FROM unnest(CAST(:ids AS text[]), CAST(:versions AS integer[]), CAST(:states AS text[]),
-                                    CAST(:starts AS date[]), CAST(:ends AS date[]), CAST(:bands AS integer[]))
-    ON CONFLICT (provider_id, cycle_id) DO UPDATE
-    SET version = excluded.version, state = excluded.state, starts_on = excluded.starts_on,
-        ends_on = excluded.ends_on, bands = excluded.bands
-    WHERE cycles.version < excluded.version
-""")
-
-
-async def cycles(tx: AsyncConnection, provider: ProviderId, ids: Collection[CycleId]) -> dict[CycleId, Cycle]:
-    rows = await tx.execute(_CYCLES, {"provider": provider, "ids": sorted(ids)})
-    return {CycleId(row.cycle_id): Cycle(*row) for row in rows}
-
-
-async def save_cycles(tx: AsyncConnection, provider: ProviderId, saved: Collection[Cycle]) -> None:
-    ordered = sorted(saved, key=lambda cycle: cycle.id)
-    values = {
-        "provider": provider,
-        "ids": [cycle.id for cycle in ordered],
-        "versions": [cycle.version for cycle in ordered],
-        "states": [cycle.state for cycle in ordered],
-        "starts": [cycle.starts_on for cycle in ordered],
-        "ends": [cycle.ends_on for cycle in ordered],
-        "bands": [cycle.bands for cycle in ordered],
-    }
-    await tx.execute(_SAVE_CYCLES, values)
 
 
 class Thread(NamedTuple):

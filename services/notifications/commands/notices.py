@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notifications.model import Channel, NewNotice, RoleRequest
-from services.notifications.store import deliveries, notices, people
+from services.notifications.store import deliveries, notices
 from services.notifications.store.queue import timer_kind
 from shared.contracts.ids import ProviderId
-from shared.contracts.workforce import EmployeeChanged
 from shared.messaging import timers
-
-REQUEST_WAITS = timedelta(days=14)
-"""How long a request to a unit reaches people whose record comes after it: as long as topics keep records."""
 
 
 async def give(tx: AsyncConnection, provider: ProviderId, new: Sequence[NewNotice], now: datetime) -> None:
@@ -38,20 +34,3 @@ async def address(tx: AsyncConnection, provider: ProviderId, requests: Sequence[
     causes = await notices.insert_requests(tx, provider, requests, now)
     if causes:
         await give(tx, provider, await notices.addressed(tx, provider, causes), now)
-
-
-async def learn_people(
-    tx: AsyncConnection, provider: ProviderId, states: Sequence[EmployeeChanged], now: datetime
-) -> None:
-    """Keep the newest state of each; who was unknown may be whom an earlier request to a unit was meant for."""
-    newest: dict[str, EmployeeChanged] = {}
-    for state in states:
-        known = newest.get(state.employee)
-        if known is None or known.version < state.version:
-            newest[state.employee] = state
-    changed, unknown = await people.save_people(tx, provider, list(newest.values()))
-    if not changed:
-        return
-    await people.replace_assignments(tx, provider, [newest[employee] for employee in sorted(changed)])
-    if unknown:
-        await give(tx, provider, await notices.addressed_late(tx, provider, unknown, now - REQUEST_WAITS), now)

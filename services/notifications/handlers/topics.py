@@ -7,9 +7,8 @@ from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.notifications.commands import notices
+from services.notifications.commands import notices, people
 from services.notifications.model import Ids, Kind, NewNotice, RoleRequest
-from services.notifications.store import people
 from shared.contracts.outcomes import (
     AwardAdjusted,
     AwardDecided,
@@ -28,18 +27,13 @@ E = TypeVar("E")
 
 
 async def on_workforce(tx: AsyncConnection, batch: Batch) -> None:
-    states = [event for event in batch.events if isinstance(event, EmployeeChanged)]
-    await notices.learn_people(tx, batch.provider, states, batch.received_at)
+    events = [event for event in batch.events if isinstance(event, EmployeeChanged)]
+    await people.learn_people(tx, batch.provider, events, batch.received_at)
 
 
 async def on_cycles(tx: AsyncConnection, batch: Batch) -> None:
-    newest: dict[str, CycleChanged] = {}
-    for event in batch.events:
-        if isinstance(event, CycleChanged) and (
-            event.cycle not in newest or newest[event.cycle].version < event.version
-        ):
-            newest[event.cycle] = event
-    await people.save_cycles(tx, batch.provider, list(newest.values()))
+    events = [event for event in batch.events if isinstance(event, CycleChanged)]
+    await people.learn_cycles(tx, batch.provider, events)
 
 
 async def on_classifications(tx: AsyncConnection, batch: Batch) -> None:

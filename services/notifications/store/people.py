@@ -12,7 +12,7 @@ from shared.contracts.scoring import CycleChanged
 from shared.contracts.workforce import EmployeeChanged
 
 # PostgreSQL 18 shows the row as it was: `old` is null where there was none.
-_SAVE_PEOPLE = text("""
+_LEARN_PEOPLE = text("""
     INSERT INTO people (provider_id, employee_id, version, display_name, locale)
     SELECT :provider, given.* FROM unnest(
         CAST(:employees AS text[]), CAST(:versions AS integer[]), CAST(:names AS text[]), CAST(:locales AS text[])
@@ -33,7 +33,7 @@ _SAVE_ASSIGNMENTS = text("""
         CAST(:managers AS text[]), CAST(:zones AS text[])
     ) AS given
 """)
-_SAVE_CYCLES = text("""
+_LEARN_CYCLES = text("""
     INSERT INTO cycles (provider_id, cycle_id, version, name)
     SELECT :provider, given.* FROM unnest(
         CAST(:cycles AS text[]), CAST(:versions AS integer[]), CAST(:names AS text[])
@@ -44,12 +44,12 @@ _SAVE_CYCLES = text("""
 """)
 
 
-async def save_people(
+async def learn_people(
     tx: AsyncConnection, provider: ProviderId, people: Collection[EmployeeChanged]
-) -> tuple[list[EmployeeId], list[EmployeeId]]:
+) -> tuple[set[EmployeeId], set[EmployeeId]]:
     """Keep newer states, one per person; who changed, and who of them was not known before."""
     rows = await tx.execute(
-        _SAVE_PEOPLE,
+        _LEARN_PEOPLE,
         {
             "provider": provider,
             "employees": [person.employee for person in people],
@@ -58,8 +58,8 @@ async def save_people(
             "locales": [person.locale for person in people],
         },
     )
-    found = [(EmployeeId(row.employee_id), row.is_new) for row in rows]
-    return [employee for employee, _ in found], [employee for employee, is_new in found if is_new]
+    found = {EmployeeId(row.employee_id): row.is_new for row in rows}
+    return set(found), {employee for employee, is_new in found.items() if is_new}
 
 
 async def replace_assignments(tx: AsyncConnection, provider: ProviderId, people: Iterable[EmployeeChanged]) -> None:
@@ -80,9 +80,9 @@ async def replace_assignments(tx: AsyncConnection, provider: ProviderId, people:
     )
 
 
-async def save_cycles(tx: AsyncConnection, provider: ProviderId, cycles: Collection[CycleChanged]) -> None:
+async def learn_cycles(tx: AsyncConnection, provider: ProviderId, cycles: Collection[CycleChanged]) -> None:
     await tx.execute(
-        _SAVE_CYCLES,
+        _LEARN_CYCLES,
         {
             "provider": provider,
             "cycles": [cycle.cycle for cycle in cycles],

@@ -12,31 +12,28 @@ from services.scoring.model.people import Assignment, Person, Placement
 from services.scoring.model.templates import Aggregation, MetricRule, MissingData
 from services.scoring.store import cycles, templates, workforce
 from shared.contracts.ids import ProviderId
+from shared.contracts.states import newest
 from shared.contracts.workforce import Direction, EmployeeChanged, MetricDefined
 from shared.messaging import timers
 
 
-async def put_people(
-    tx: AsyncConnection, provider: ProviderId, states: Sequence[EmployeeChanged], *, due_at: datetime
+async def learn_people(
+    tx: AsyncConnection, provider: ProviderId, events: Sequence[EmployeeChanged], *, due_at: datetime
 ) -> None:
-    newest: dict[str, EmployeeChanged] = {}
-    for state in states:
-        if state.employee not in newest or newest[state.employee].version < state.version:
-            newest[state.employee] = state
+    states: dict[str, EmployeeChanged] = {state.employee: state for state in newest(events)}
     if await cycles.hold_calendar(tx, provider):
-        await timers.schedule(tx, RESCORE, provider, newest, due_at)
-    news = await workforce.take_newer(tx, provider, {name: state.version for name, state in newest.items()})
+        await timers.schedule(tx, RESCORE, provider, states, due_at)
+    news = await workforce.learn_versions(tx, provider, {name: state.version for name, state in states.items()})
     if news:
-        await workforce.replace(tx, provider, {name: _person(newest[name]) for name in news})
+        await workforce.replace(tx, provider, {name: _person(states[name]) for name in news})
 
 
-async def put_metrics(tx: AsyncConnection, provider: ProviderId, states: Sequence[MetricDefined]) -> None:
+async def learn_metrics(tx: AsyncConnection, provider: ProviderId, events: Sequence[MetricDefined]) -> None:
     """Scores do not move: a published template version keeps the metric as it was at its publication."""
-    newest: dict[str, MetricDefined] = {
-        state.metric: state for state in sorted(states, key=lambda state: state.version)
-    }
-    await templates.put_metrics(
-        tx, provider, {name: (state.version, _rule(state), state.developmental_only) for name, state in newest.items()}
+    await templates.learn_metrics(
+        tx,
+        provider,
+        {state.metric: (state.version, _rule(state), state.developmental_only) for state in newest(events)},
     )
 
 

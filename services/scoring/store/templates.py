@@ -67,7 +67,7 @@ _PUBLISHED = text("""
     WHERE each.provider_id = :provider AND each.state = 'published' AND each.effective_from <= :until
     ORDER BY each.template, each.version
 """)
-_PUT_METRICS = text("""
+_LEARN_METRICS = text("""
     INSERT INTO metrics AS known (provider_id, metric, version, higher_is_better, aggregation, missing_data,
                                   minimum_volume, developmental_only)
     SELECT :provider, row.*
@@ -181,7 +181,7 @@ async def published(tx: AsyncConnection, provider: ProviderId, until: date) -> l
     return [Template(selectors[name], tuple(each)) for name, each in found.items()]
 
 
-async def put_metrics(
+async def learn_metrics(
     tx: AsyncConnection,
     provider: ProviderId,
     metrics: Mapping[str, tuple[int, MetricRule, bool]],
@@ -199,7 +199,7 @@ async def put_metrics(
         "minimums": [rule.minimum_volume for rule in rules],
         "developmental": [metrics[name][2] for name in names],
     }
-    await tx.execute(_PUT_METRICS, values)
+    await tx.execute(_LEARN_METRICS, values)
 
 
 async def metrics(

@@ -13,7 +13,7 @@ from services.scoring.model.people import Assignment, Person, Placement
 from shared.contracts.ids import ProviderId
 
 # One statement takes each person's lock and tells which of the states are news, whatever a concurrent batch did.
-_TAKE_NEWER = text("""
+_LEARN_VERSIONS = text("""
     INSERT INTO employee_heads AS head (provider_id, employee, workforce_version)
     SELECT :provider, employee, version
     FROM unnest(CAST(:employees AS text[]), CAST(:versions AS integer[])) AS new (employee, version)
@@ -71,11 +71,11 @@ _MANAGED_BY = text("""
 """)
 
 
-async def take_newer(tx: AsyncConnection, provider: ProviderId, versions: Mapping[str, int]) -> set[str]:
+async def learn_versions(tx: AsyncConnection, provider: ProviderId, versions: Mapping[str, int]) -> set[str]:
     """Lock the people and note their states' versions; those whose state is newer than the one that was known."""
     names = sorted(versions)
     values = {"provider": provider, "employees": names, "versions": [versions[name] for name in names]}
-    return set((await tx.execute(_TAKE_NEWER, values)).scalars())
+    return set((await tx.execute(_LEARN_VERSIONS, values)).scalars())
 
 
 async def replace(tx: AsyncConnection, provider: ProviderId, people: Mapping[str, Person]) -> None:
