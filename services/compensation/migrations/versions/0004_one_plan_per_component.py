@@ -11,7 +11,7 @@ from alembic import op
 from shared.messaging.schema import statements
 
 revision = "0004"
-down_revision = "0002"
+down_revision = "0003"
 
 # The owner is confined to a provider as well, and nobody edits the ledger: both rest until the mark is set.
 ONE_PLAN_PER_COMPONENT = """
