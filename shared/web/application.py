@@ -54,7 +54,7 @@ def create_app(wiring: Wiring, routers: Sequence[Router], *, title: str, version
         app.include_router(router, prefix="/v1")
     app.state.wiring = wiring
     app.state.templates = _templates(app)
-    app.add_middleware(Edge, templates=app.state.templates)
+    app.add_middleware(Edge, templates=app.state.templates, read_seconds=wiring.settings.http_read_seconds)
     if wiring.settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

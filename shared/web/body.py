@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import zlib
@@ -30,16 +31,26 @@ def too_large(limit: int) -> Refusal:
     return Refusal(413, "body-too-large", f"the body may have at most {limit} bytes")
 
 
-def limited(scope: Scope, receive: Receive) -> Receive:
-    """`receive` that refuses to hand out more than the limit of the route, `DEFAULT_LIMIT` unless it named another."""
+def limited(scope: Scope, receive: Receive, seconds: float) -> Receive:
+    """`receive` that refuses to hand out more than the limit of the route, `DEFAULT_LIMIT` unless it named another, and
+    to wait longer than `seconds` for all of it."""
     taken = 0
+    deadline: float | None = asyncio.get_running_loop().time() + seconds
 
     async def counted() -> Message:
-        nonlocal taken
+        nonlocal taken, deadline
         limit: int = scope.get(_LIMIT, DEFAULT_LIMIT)
         if not taken and _declared(scope) > limit:
             raise too_large(limit)
-        message = await receive()
+        try:
+            async with asyncio.timeout_at(deadline):
+                message = await receive()
+        except TimeoutError:
+            # What is still to come of it must not be taken for the next request.
+            closing = {"Connection": "close"}
+            raise Refusal(408, "body-too-slow", f"the body did not arrive in {seconds} seconds", (), closing) from None
+        if not message.get("more_body"):
+            deadline = None  # what is awaited from here on is that the caller hangs up
         taken += len(message.get("body", b""))
         if taken > limit:
             raise too_large(limit)
