@@ -1,16 +1,15 @@
-"""Request bodies: bounded while they are read and while they are inflated, UTF-8, and JSON of a sane shape."""
+"""Request bodies: bounded while they are read and while they are inflated, UTF-8, and what their models are made of."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import zlib
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Never, Protocol
+from typing import Annotated, Any, Protocol
 
 import zstandard
 from fastapi import APIRouter, Request, Response
@@ -19,12 +18,11 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 from starlette.types import Message, Receive, Scope
 
 from shared.errors import FieldProblem
+from shared.web.json import read_json
 from shared.web.problems import Refusal
 
 DEFAULT_LIMIT = 1 << 20
-MAX_DEPTH = 32
 _LIMIT = "plumbline.body_limit"
-_MAX_EXPONENT = 64
 
 
 def too_large(limit: int) -> Refusal:
@@ -142,35 +140,6 @@ def _broken(encoding: _Encoding) -> Refusal:
     return Refusal(400, "broken-encoding", f"the body cannot be read as {encoding.name}", [found])
 
 
-_OPENING, _CLOSING = b"(", b")"
-_BRACKETS = bytes.maketrans(b"[{]}", _OPENING * 2 + _CLOSING * 2)
-_NO_BRACKET = bytes(set(range(256)) - set(b"[{]}"))
-
-
-def check_depth(raw: bytes) -> None:
-    """Refuse JSON nested deeper than `MAX_DEPTH`, or with brackets that do not match, before a parser recurses."""
-    unescaped = raw.replace(rb"\\", b"").replace(rb"\"", b"")
-    left = b"".join(unescaped.split(b'"')[::2]).translate(_BRACKETS, _NO_BRACKET)
-    for _ in range(MAX_DEPTH):
-        if not left:
-            return
-        left = left.replace(_OPENING + _CLOSING, b"")  # each pass takes away the innermost level
-    if left:
-        raise Refusal(400, "malformed-json", f"JSON may be nested {MAX_DEPTH} deep, and its brackets must match")
-
-
-def _refuse_constant(name: str) -> Never:
-    raise Refusal(400, "malformed-json", f"{name} is not a JSON number")
-
-
-def _number(text: str) -> Decimal:
-    value = Decimal(text)
-    # A few characters of exponent could otherwise cost gigabytes once somebody makes an integer of them.
-    if value and abs(value.adjusted()) > _MAX_EXPONENT:
-        raise Refusal(400, "malformed-json", "a number is too large or too small")
-    return value
-
-
 class Body(BaseModel):
     """A body of ours: a member nobody knows is a typing error, not a wish."""
 
@@ -212,15 +181,7 @@ Time = Annotated[
 
 class _StrictRequest(Request):
     async def json(self) -> Any:  # noqa: ANN401 - the signature is Starlette's
-        raw = await read_body(self, DEFAULT_LIMIT)
-        check_depth(raw)
-        if rb"\u0000" in raw.replace(rb"\\", b""):
-            raise Refusal(400, "nul-character", "no text here can hold the character NUL")
-        try:
-            return json.loads(raw, parse_float=_number, parse_constant=_refuse_constant)
-        except ValueError as error:
-            where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
-            raise Refusal(400, "malformed-json", f"the body is not JSON{where}") from None
+        return read_json(await read_body(self, DEFAULT_LIMIT))
 
 
 class _StrictRoute(APIRoute):

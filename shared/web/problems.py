@@ -120,7 +120,11 @@ def _pointer(location: Sequence[str | int]) -> str:
     where, *rest = location
     if where != "body":
         return ".".join(str(part) for part in rest) or str(where)
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in rest)
+    return pointer(rest)
+
+
+def pointer(path: Sequence[str | int]) -> str:
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
 
 
 # Pydantic's own sentences for these quote what was sent.
