@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 
 import zstandard
 from fastapi import APIRouter, Request, Response
@@ -141,8 +141,9 @@ def _broken(encoding: _Encoding) -> Refusal:
 
 
 class Body(BaseModel):
-    """A body of ours: a member nobody knows is a typing error, not a wish."""
+    """A body of ours: a member nobody knows is a typing error, not a wish. A route reads `most_bytes` of it."""
 
+    most_bytes: ClassVar[int] = DEFAULT_LIMIT
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @model_validator(mode="before")
@@ -181,14 +182,17 @@ Time = Annotated[
 
 class _StrictRequest(Request):
     async def json(self) -> Any:  # noqa: ANN401 - the signature is Starlette's
-        return read_json(await read_body(self, DEFAULT_LIMIT))
+        return read_json(await read_body(self, self.scope[_LIMIT]))
 
 
 class _StrictRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
+        body = self.body_field and self.body_field.field_info.annotation
+        limit = getattr(body, "most_bytes", DEFAULT_LIMIT)
 
         async def strictly(request: Request) -> Response:
+            request.scope[_LIMIT] = limit
             return await handle(_StrictRequest(request.scope, request.receive))
 
         return strictly

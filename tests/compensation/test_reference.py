@@ -77,6 +77,21 @@ async def test_pay_of_many_is_loaded_whole_or_not_at_all(house: House) -> None:
     assert again.json() == {"stored": 0, "unchanged": 300}
 
 
+async def test_a_load_of_pay_is_json_of_up_to_four_mebibytes(house: House) -> None:
+    people: list[JsonValue] = [{"employee": "ada", "entries": [events.pay()]}]
+    load = json.dumps({"employees": people})
+
+    async def post(body: str, kind: str) -> int:
+        answer = await house.http.post("/pay", content=body, headers=house.admin.headers | {"content-type": kind})
+        return answer.status_code
+
+    assert await post(load, "text/csv") == 422
+    assert await post(load.replace('"base"', '"base": 1, "base"'), "application/json") == 400
+    assert await post(load + " " * (5 << 20), "application/json") == 413
+    assert await house.rows("SELECT count(*) FROM pay") == [(0,)]
+    assert await post(load + " " * (3 << 20), "application/json") == 200
+
+
 async def test_a_grade_has_one_range_per_currency_and_day(house: House) -> None:
     await house.admin.put("/pay-ranges/one", events.pay_range())
 

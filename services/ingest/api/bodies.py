@@ -161,6 +161,17 @@ class Shape(Generic[T]):
         return read
 
 
+def one_or_many(shape: Shape[T]) -> dict[str, object]:
+    """The content of a request body, for OpenAPI: what `read_items` reads."""
+    item = shape.one.json_schema(ref_template="#/components/schemas/{model}")
+    item.pop("$defs", None)
+    many = {"type": "array", "maxItems": MOST_ITEMS, "items": item}
+    return {
+        "application/json": {"schema": {"anyOf": [item, many]}},
+        "application/x-ndjson": {"schema": {"type": "string"}},
+    }
+
+
 _CODES = {
     "missing": "missing",
     "finite_number": "not-finite",

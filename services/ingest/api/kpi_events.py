@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Request
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 
 from services.ingest.api import cloud_events
-from services.ingest.api.bodies import Documents, media_type, read_items
-from services.ingest.api.events import SHAPE, KpiEventIn, read_event
+from services.ingest.api.bodies import Documents, media_type, one_or_many, read_items
+from services.ingest.api.events import SHAPE, read_event
 from services.ingest.api.shapes import RejectionOut
 from services.ingest.api.submitters import requires_key
 from services.ingest.commands.kpi_events import Outcome, Submission, record_all_kpi_events, record_kpi_events
@@ -33,15 +33,13 @@ class KpiEventsOut(BaseModel):
     rejected: list[RejectionOut]
 
 
-_ITEM = TypeAdapter(KpiEventIn).json_schema()
 _ENVELOPE = {
     "type": "object",
     "required": ["id", "source", "specversion", "type", "data"],
     "properties": {"specversion": {"const": "1.0"}, "data": {"type": "object"}},
 }
-_BODIES = {
-    "application/json": {"schema": {"anyOf": [_ITEM, {"type": "array", "maxItems": 5000, "items": _ITEM}]}},
-    "application/x-ndjson": {"schema": {"type": "string"}},
+_BODIES: dict[str, object] = {
+    **one_or_many(SHAPE),
     cloud_events.STRUCTURED: {"schema": _ENVELOPE},
     cloud_events.BATCH: {"schema": {"type": "array", "maxItems": 5000, "items": _ENVELOPE}},
 }
