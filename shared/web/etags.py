@@ -20,14 +20,19 @@ class Precondition:
 
     header: str | None
 
-    def check(self, version: int) -> None:
-        """Refuse unless the caller read `version`. Call it after the row is locked: a version read before that may be
-        gone. Creating needs no call."""
+    def check(self, version: int, *, changes: bool = True) -> None:
+        """Refuse a caller who read another version than `version`, which is 0 where nothing was put yet; whoever says
+        nothing may only create, or say again what is so already.
+
+        Call it after the row is locked: a version read before that may be gone.
+        """
         if self.header is None:
-            raise PreconditionRequired("say with If-Match which version this changes; its ETag came with the GET")
+            if version and changes:
+                raise PreconditionRequired("say with If-Match which version this changes; its ETag came with the GET")
+            return
         tags = {tag.strip() for tag in self.header.split(",")}
-        if "*" not in tags and etag(version) not in tags:
-            raise PreconditionFailed("somebody changed this in the meantime; read it again")
+        if etag(version) not in tags and not (version and "*" in tags):
+            raise PreconditionFailed("this is not the version that If-Match names; read it again")
 
 
 async def _if_match(if_match: Annotated[str | None, Header()] = None) -> Precondition:

@@ -52,8 +52,7 @@ async def set_pay(
 ) -> Pay:
     refuse_findings(_pay_findings(entries, ""), "pay-entries")
     current = await pay_store.pay(tx, employee, lock=True)
-    if current is not None:
-        if_match.check(current.version)
+    if_match.check(current.version if current else 0)
     changed = await pay_store.save_pay(tx, who.tenant, [(employee, entries)], now, who.subject)
     saved = await pay_store.pay(tx, employee)
     if saved is None or (current is None and saved.version > 1):
@@ -88,8 +87,7 @@ async def set_range(
 ) -> NamedRange:
     refuse_findings([*_range_findings(pay_range)], "pay-range")
     current = await pay_store.pay_range(tx, id_, lock=True)
-    if current is not None:
-        if_match.check(current.version)
+    if_match.check(current.version if current else 0)
     other = await pay_store.range_in_the_way(tx, id_, pay_range)
     if other is not None:
         taken = FieldProblem("/valid_from", "taken", f"range {other} begins on this day for this grade and currency")
@@ -139,8 +137,7 @@ async def set_plan(
 ) -> Draft:
     refuse_findings(plan_findings(content), "plan")
     current = await plans.draft(tx, plan, lock=True)
-    if current is not None:
-        if_match.check(current.version)
+    if_match.check(current.version if current else 0)
     saved = await plans.save_draft(tx, who.tenant, plan, content)
     _refuse_overtaken(current is None, saved.version)
     await audit.record(tx, _entry(who, now, "plan.drafted", f"plan/{plan}", version=saved.version))
@@ -171,8 +168,7 @@ async def set_budget(
     """Create or change a budget. What a run of it has approved stands; runs still open must be computed again."""
     refuse_findings(currency_findings(budget.currency, "/currency"), "budget")
     current = await plans.budget(tx, budget.budget, lock=True)
-    if current is not None:
-        if_match.check(current.version)
+    if_match.check(current.version if current else 0)
     version = await plans.save_budget(tx, who.tenant, budget)
     _refuse_overtaken(current is None, version)
     await runs.make_stale(tx, budget=budget.budget)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.ingest.commands.editing import CREATED, By, Put, decide
+from services.ingest.commands.editing import By, Put, decide
 from services.ingest.model import Client, Metric, Provider
 from services.ingest.store import metrics, providers
 from shared.contracts.workforce import Aggregation, Direction, MetricDefined, MissingData
@@ -28,7 +28,7 @@ async def put_client(tx: AsyncConnection, client: Client, if_match: Precondition
     if not await providers.provider_exists(tx, by.provider):
         raise Conflict("an operator has to create the provider first", code="unknown-provider")
     kept = await providers.add_or_lock_client(tx, by.provider, client)
-    put = CREATED if kept is None else decide(kept, client, if_match)
+    put = decide(kept, client, if_match)
     if kept is not None and put.changed:
         dropped = set(kept.state.lines_of_business) - set(client.lines_of_business)
         used = await providers.lines_in_use(tx, by.provider, client.id, dropped)
@@ -43,7 +43,7 @@ async def put_client(tx: AsyncConnection, client: Client, if_match: Precondition
 
 async def put_metric(tx: AsyncConnection, metric: Metric, if_match: Precondition, by: By) -> Put:
     kept = await metrics.add_or_lock(tx, by.provider, metric)
-    put = CREATED if kept is None else decide(kept, metric, if_match)
+    put = decide(kept, metric, if_match)
     if kept is not None and put.changed:
         if kept.state.aggregation != metric.aggregation:
             problem = FieldProblem("/aggregation", "fixed", f"it is {kept.state.aggregation}; define another metric")
