@@ -2,10 +2,10 @@
 
 from shared.web.application import create_app
 from shared.web.body import Body, Day, Router, Time, read_body
-from shared.web.etags import IfMatch, Precondition, etag
+from shared.web.etags import IfMatch
 from shared.web.idempotency import Once
 from shared.web.json import NAMED_TWICE, Repeated, check_depth, members, repeated_member
-from shared.web.pages import Page, Paging, keyset
+from shared.web.pages import Page, Paging
 from shared.web.problems import Refusal, pointer
 from shared.web.security import Bearer, Requires, requires
 from shared.web.wiring import App, Wiring, wiring
@@ -20,7 +20,6 @@ __all__ = [
     "Once",
     "Page",
     "Paging",
-    "Precondition",
     "Refusal",
     "Repeated",
     "Requires",
@@ -29,8 +28,6 @@ __all__ = [
     "Wiring",
     "check_depth",
     "create_app",
-    "etag",
-    "keyset",
     "members",
     "pointer",
     "read_body",

@@ -18,20 +18,8 @@ from shared.contracts.ids import ProviderId
 from shared.database import Database
 from shared.errors import Conflict, FieldProblem, Forbidden, RuleViolation
 from shared.settings import ServiceSettings
-from shared.web import (
-    App,
-    IfMatch,
-    Once,
-    Page,
-    Paging,
-    Router,
-    Wiring,
-    check_depth,
-    create_app,
-    etag,
-    read_body,
-    requires,
-)
+from shared.versions import etag
+from shared.web import App, IfMatch, Once, Page, Paging, Router, Wiring, check_depth, create_app, read_body, requires
 from shared.web.admin import audit_router
 
 Editor = Annotated[Principal, requires(Role.HR_ADMIN)]

@@ -16,7 +16,7 @@ from shared.auth import Principal
 from shared.contracts.ids import CycleId, ProviderId, SessionId
 from shared.errors import Conflict, FieldProblem, Forbidden, NotFound, RuleViolation
 from shared.messaging import timers
-from shared.web import Precondition
+from shared.versions import Precondition
 
 DEADLINE = "session-deadline"
 

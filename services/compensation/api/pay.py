@@ -25,7 +25,8 @@ from services.compensation.commands import reference
 from services.compensation.model.award import PayEntry, PayRange, Rate
 from services.compensation.store import pay as store
 from shared.errors import NotFound
-from shared.web import App, Body, Day, IfMatch, Page, Paging, Router, etag
+from shared.versions import etag
+from shared.web import App, Body, Day, IfMatch, Page, Paging, Router
 
 router = Router(tags=["pay"])
 

@@ -16,7 +16,7 @@ from shared.contracts.ids import RunId
 from shared.contracts.outcomes import AwardDecided
 from shared.errors import Conflict, Forbidden, NotFound
 from shared.messaging import outbox
-from shared.web import Precondition
+from shared.versions import Precondition
 
 
 async def approve(tx: AsyncConnection, who: Principal, name: RunId, if_match: Precondition, now: datetime) -> Run:

@@ -20,7 +20,7 @@ from shared import audit
 from shared.auth import Principal
 from shared.contracts.ids import EmployeeId, PlanId
 from shared.errors import Conflict, FieldProblem, NotFound, PreconditionRequired
-from shared.web import Precondition
+from shared.versions import Precondition
 
 _LATEST = date.max
 

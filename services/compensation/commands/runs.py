@@ -25,7 +25,7 @@ from shared.contracts.ids import CycleId, EmployeeId, PlanId, PoolId, ProviderId
 from shared.contracts.outcomes import NoticeKind, NoticeRequested
 from shared.errors import Conflict, FieldProblem, NotFound
 from shared.messaging import outbox, timers
-from shared.web import Precondition
+from shared.versions import Precondition
 
 TIMER = "run"
 STEP = 500

@@ -15,7 +15,8 @@ from services.ingest.store import employees as store
 from shared.auth import Principal, Role
 from shared.contracts.ids import IDENTIFIER, ClientId, EmployeeId, LineOfBusiness, UnitId
 from shared.errors import NotFound
-from shared.web import App, Body, Day, IfMatch, Page, Paging, Router, etag, requires
+from shared.versions import etag
+from shared.web import App, Body, Day, IfMatch, Page, Paging, Router, requires
 
 MOST_BYTES = 8 << 20
 

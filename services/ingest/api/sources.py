@@ -17,7 +17,8 @@ from services.ingest.store.sources import KeyRow
 from shared.auth import Principal, Role
 from shared.contracts.ids import IDENTIFIER, ClientId, EmployeeId, LineOfBusiness, SourceId
 from shared.errors import NotFound
-from shared.web import App, Body, Day, IfMatch, Page, Paging, Router, Time, etag, requires
+from shared.versions import etag
+from shared.web import App, Body, Day, IfMatch, Page, Paging, Router, Time, requires
 
 KEY_LIFE = timedelta(days=90)
 MOST_BYTES = 4 << 20

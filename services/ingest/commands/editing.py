@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.ingest.model import Kept
 from shared import audit
 from shared.contracts.ids import ProviderId
-from shared.web import Precondition
+from shared.versions import Precondition
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from shared.contracts.ids import ClientId, EmployeeId
 from shared.contracts.workforce import Absence, Assignment, EmployeeChanged
 from shared.errors import Conflict, FieldProblem, RuleViolation
 from shared.messaging import outbox
-from shared.web import Precondition
+from shared.versions import Precondition
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from services.ingest.store import metrics, providers
 from shared.contracts.workforce import Aggregation, Direction, MetricDefined, MissingData
 from shared.errors import Conflict, FieldProblem, RuleViolation
 from shared.messaging import outbox
-from shared.web import Precondition
+from shared.versions import Precondition
 
 
 async def add_provider(tx: AsyncConnection, provider: Provider, by: By) -> tuple[Provider, bool]:

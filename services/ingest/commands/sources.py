@@ -15,7 +15,7 @@ from services.ingest.store.sources import KeyRow
 from shared.auth import mint_api_key
 from shared.contracts.ids import SourceId
 from shared.errors import Conflict, FieldProblem, NotFound, RuleViolation
-from shared.web import Precondition
+from shared.versions import Precondition
 
 LIVE_KEYS = 2
 """Two, so that a source can change over to a new key without a gap."""

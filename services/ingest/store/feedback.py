@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.ingest.model import Cycle, Rating
 from services.ingest.tables import feedback
 from shared.contracts.ids import CycleId, EmployeeId, FeedbackId, ProviderId
-from shared.web import keyset
+from shared.keyset import keyset
 
 _CYCLES = text("""
     SELECT cycle_id, version, state, starts_on, ends_on, bands FROM cycles

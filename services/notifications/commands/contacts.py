@@ -13,7 +13,7 @@ from services.notifications.store import contacts
 from shared import audit
 from shared.contracts.ids import EmployeeId, ProviderId
 from shared.errors import NotFound, PreconditionFailed
-from shared.web import Precondition
+from shared.versions import Precondition
 
 
 @dataclass(frozen=True, slots=True)
