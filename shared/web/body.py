@@ -17,7 +17,7 @@ from fastapi.routing import APIRoute
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from starlette.types import Message, Receive, Scope
 
-from shared.errors import FieldProblem
+from shared.field_problems import FieldProblem
 from shared.web.json import read_json
 from shared.web.problems import Refusal
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Never
 
-from shared.errors import FieldProblem
+from shared.field_problems import FieldProblem
 from shared.web.problems import Refusal, pointer
 
 MAX_DEPTH = 32

@@ -17,7 +17,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic_core import to_json
 from starlette.datastructures import URL
 
-from shared.errors import FieldProblem
+from shared.field_problems import FieldProblem
 from shared.web.csv import to_csv
 from shared.web.problems import Refusal
 

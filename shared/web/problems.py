@@ -23,7 +23,8 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException as RouterException
 
 from shared import telemetry
-from shared.errors import DomainError, FieldProblem, is_transient
+from shared.errors import DomainError, is_transient
+from shared.field_problems import FieldProblem
 
 PROBLEM_TYPE = "urn:plumbline:problem:"
 _RETRY_SECONDS = "2"

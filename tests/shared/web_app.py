@@ -16,7 +16,8 @@ from shared.auth import Principal, Role, TokenVerifier
 from shared.clock import Clock, utc_now
 from shared.contracts.ids import ProviderId
 from shared.database import Database
-from shared.errors import Conflict, FieldProblem, Forbidden, RuleViolation
+from shared.errors import Conflict, Forbidden, RuleViolation
+from shared.field_problems import FieldProblem
 from shared.settings import ServiceSettings
 from shared.versions import etag
 from shared.web import App, IfMatch, Once, Page, Paging, Router, Wiring, check_depth, create_app, read_body, requires

@@ -20,7 +20,8 @@ from services.calibration.store import revisions as store
 from services.calibration.store import sessions as session_store
 from shared.auth import Principal, Role
 from shared.contracts.ids import Band, CycleId, EmployeeId, SessionId
-from shared.errors import FieldProblem, NotFound
+from shared.errors import NotFound
+from shared.field_problems import FieldProblem
 from shared.versions import etag
 from shared.web import App, Body, IfMatch, Page, Paging, Refusal, Router, requires
 

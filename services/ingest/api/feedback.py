@@ -20,7 +20,8 @@ from services.ingest.store.feedback import FeedbackRow, Filter
 from shared.auth import Principal, Role
 from shared.contracts.ids import IDENTIFIER, CycleId, EmployeeId
 from shared.contracts.kpi import FeedbackCategory
-from shared.errors import FieldProblem, Forbidden, RuleViolation
+from shared.errors import Forbidden, RuleViolation
+from shared.field_problems import FieldProblem
 from shared.web import App, Body, Page, Paging, Router, requires
 
 MOST_BYTES = 4 << 20

@@ -16,7 +16,8 @@ from services.ingest.commands.kpi_events import Outcome, Submission, record_all_
 from services.ingest.model import Amendment, Observation, Rejection, Scope
 from shared import telemetry
 from shared.auth import Principal
-from shared.errors import FieldProblem, Forbidden, RuleViolation
+from shared.errors import Forbidden, RuleViolation
+from shared.field_problems import FieldProblem
 from shared.web import App, Router, read_body
 
 MOST_BYTES = 4 << 20

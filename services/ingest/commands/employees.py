@@ -14,7 +14,8 @@ from services.ingest.rules import workforce
 from services.ingest.store import employees, providers
 from shared.contracts.ids import ClientId, EmployeeId
 from shared.contracts.workforce import Absence, Assignment, EmployeeChanged
-from shared.errors import Conflict, FieldProblem, RuleViolation
+from shared.errors import Conflict, RuleViolation
+from shared.field_problems import FieldProblem
 from shared.messaging import outbox
 from shared.versions import Precondition
 

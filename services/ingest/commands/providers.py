@@ -8,7 +8,8 @@ from services.ingest.commands.editing import By, Put, decide
 from services.ingest.model import Client, Metric, Provider
 from services.ingest.store import metrics, providers
 from shared.contracts.workforce import Aggregation, Direction, MetricDefined, MissingData
-from shared.errors import Conflict, FieldProblem, RuleViolation
+from shared.errors import Conflict, RuleViolation
+from shared.field_problems import FieldProblem
 from shared.messaging import outbox
 from shared.versions import Precondition
 

@@ -14,7 +14,8 @@ from services.ingest.store import employees, providers, sources
 from services.ingest.store.sources import KeyRow
 from shared.auth import mint_api_key
 from shared.contracts.ids import SourceId
-from shared.errors import Conflict, FieldProblem, NotFound, RuleViolation
+from shared.errors import Conflict, NotFound, RuleViolation
+from shared.field_problems import FieldProblem
 from shared.versions import Precondition
 
 LIVE_KEYS = 2
