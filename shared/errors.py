@@ -12,25 +12,17 @@ anything else        a bug: the process ends, the supervisor starts it again
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from shared.field_problems import FieldProblem
+
 
 class PlumblineError(Exception):
     """Root of what this project raises on purpose."""
-
-
-@dataclass(frozen=True, slots=True)
-class FieldProblem:
-    """One offending input: a JSON pointer (or header, query name) and what is wrong with it."""
-
-    pointer: str
-    code: str
-    detail: str
 
 
 class DomainError(PlumblineError):
@@ -83,6 +75,13 @@ class PreconditionRequired(DomainError):
 class RuleViolation(DomainError):
     status = 422
     code = "rule-violation"
+
+
+def refuse_any(problems: Iterable[FieldProblem], code: str) -> None:
+    """Raise a `RuleViolation` that names every one of `problems`, if there is any."""
+    found = tuple(problems)
+    if found:
+        raise RuleViolation(f"{len(found)} of the inputs cannot be accepted", code=code, problems=found)
 
 
 class InvalidMessage(PlumblineError):

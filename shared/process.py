@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import gc
 import json
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
-import uvicorn
 import uvloop
 from fastapi import FastAPI
 from pydantic import SecretStr, ValidationError
@@ -31,6 +29,7 @@ from shared.messaging.timers import run_timers
 from shared.settings import ServiceSettings
 from shared.web import Router, Wiring, create_app
 from shared.web.admin import audit_router, dead_letter_router, parked_timer_router
+from shared.web.server import serve_http
 
 VERSION = "0.1.0"
 
@@ -74,33 +73,6 @@ def build_app(
     )
 
 
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        # Signals belong to the group of parts: uvicorn's own handlers would end HTTP and leave the rest running.
-        yield
-
-
-async def _serve_http(app: FastAPI, settings: ServiceSettings, stop: asyncio.Event) -> None:
-    config = uvicorn.Config(
-        app,
-        host=settings.http_host,
-        port=settings.http_port,
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=int(settings.drain_seconds),
-        server_header=False,
-    )
-    server = _Server(config)
-    serving = asyncio.create_task(server.serve())
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    server.should_exit = True
-    await serving
-
-
 async def _run(service: Service[S], settings: S) -> int:
     logs.configure(service.name, settings.log_level)
     tracing = telemetry.Tracing(service.name, settings.otlp_endpoint)
@@ -127,7 +99,7 @@ async def _run(service: Service[S], settings: S) -> int:
         parts.append(Part("timers", lambda stop: run_timers(database, service.timers, utc_now, stop)))
     parts.extend(service.parts(settings, database, utc_now))
     app = build_app(service, settings, database, verifier, utc_now, problems)
-    parts.append(Part("http", lambda stop: _serve_http(app, settings, stop)))
+    parts.append(Part("http", lambda stop: serve_http(app, settings, stop)))
     try:
         await run(parts, settings.drain_seconds)
     finally:

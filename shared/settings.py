@@ -39,6 +39,9 @@ class ServiceSettings(KafkaSettings):
 
     http_host: str = "127.0.0.1"
     http_port: Port
+    http_read_seconds: int = Field(
+        default=30, ge=1, le=300, description="in which the head of a request must arrive, and then its body"
+    )
     cors_origins: tuple[str, ...] = ()
 
     otlp_endpoint: str | None = Field(default=None, description="OTLP/HTTP base URL; unset switches tracing off")

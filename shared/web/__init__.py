@@ -1,15 +1,17 @@
 """The HTTP edge that all services share: what a service's `api/` and `app.py` import."""
 
 from shared.web.application import create_app
-from shared.web.body import Body, Day, Router, Time, check_depth, read_body
-from shared.web.etags import IfMatch, Precondition, etag
+from shared.web.body import Body, Day, Router, Time, read_body
+from shared.web.etags import IfMatch
 from shared.web.idempotency import Once
-from shared.web.pages import Page, Paging, keyset
-from shared.web.problems import Refusal
+from shared.web.json import NAMED_TWICE, Repeated, check_depth, members, repeated_member
+from shared.web.pages import Page, Paging
+from shared.web.problems import Refusal, pointer
 from shared.web.security import Bearer, Requires, requires
 from shared.web.wiring import App, Wiring, wiring
 
 __all__ = [
+    "NAMED_TWICE",
     "App",
     "Bearer",
     "Body",
@@ -18,17 +20,18 @@ __all__ = [
     "Once",
     "Page",
     "Paging",
-    "Precondition",
     "Refusal",
+    "Repeated",
     "Requires",
     "Router",
     "Time",
     "Wiring",
     "check_depth",
     "create_app",
-    "etag",
-    "keyset",
+    "members",
+    "pointer",
     "read_body",
+    "repeated_member",
     "requires",
     "wiring",
 ]

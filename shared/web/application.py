@@ -54,7 +54,10 @@ def create_app(wiring: Wiring, routers: Sequence[Router], *, title: str, version
         app.include_router(router, prefix="/v1")
     app.state.wiring = wiring
     app.state.templates = _templates(app)
-    app.add_middleware(Edge, templates=app.state.templates)
+    app.state.parameters = {
+        (route.endpoint, method): _parameters(route.dependant) for route, method in _operations(app)
+    }
+    app.add_middleware(Edge, templates=app.state.templates, read_seconds=wiring.settings.http_read_seconds)
     if wiring.settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -89,6 +92,11 @@ def _calls(dependant: Dependant) -> Iterator[object]:
     for needed in dependant.dependencies:
         yield needed.call
         yield from _calls(needed)
+
+
+def _parameters(dependant: Dependant) -> frozenset[str]:
+    own = frozenset(parameter.alias for parameter in dependant.query_params)
+    return own.union(*map(_parameters, dependant.dependencies))
 
 
 def _guards(dependant: Dependant) -> list[Requires]:

@@ -1,15 +1,15 @@
-"""Request bodies: bounded while they are read and while they are inflated, UTF-8, and JSON of a sane shape."""
+"""Request bodies: bounded while they are read and while they are inflated, UTF-8, and what their models are made of."""
 
 from __future__ import annotations
 
-import json
+import asyncio
 import re
 import zlib
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Never, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 
 import zstandard
 from fastapi import APIRouter, Request, Response
@@ -17,29 +17,38 @@ from fastapi.routing import APIRoute
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from starlette.types import Message, Receive, Scope
 
-from shared.errors import FieldProblem
+from shared.field_problems import FieldProblem
+from shared.web.json import read_json
 from shared.web.problems import Refusal
 
 DEFAULT_LIMIT = 1 << 20
-MAX_DEPTH = 32
 _LIMIT = "plumbline.body_limit"
-_MAX_EXPONENT = 64
 
 
 def too_large(limit: int) -> Refusal:
     return Refusal(413, "body-too-large", f"the body may have at most {limit} bytes")
 
 
-def limited(scope: Scope, receive: Receive) -> Receive:
-    """`receive` that refuses to hand out more than the limit of the route, `DEFAULT_LIMIT` unless it named another."""
+def limited(scope: Scope, receive: Receive, seconds: float) -> Receive:
+    """`receive` that refuses to hand out more than the limit of the route, `DEFAULT_LIMIT` unless it named another, and
+    to wait longer than `seconds` for all of it."""
     taken = 0
+    deadline: float | None = asyncio.get_running_loop().time() + seconds
 
     async def counted() -> Message:
-        nonlocal taken
+        nonlocal taken, deadline
         limit: int = scope.get(_LIMIT, DEFAULT_LIMIT)
         if not taken and _declared(scope) > limit:
             raise too_large(limit)
-        message = await receive()
+        try:
+            async with asyncio.timeout_at(deadline):
+                message = await receive()
+        except TimeoutError:
+            # What is still to come of it must not be taken for the next request.
+            closing = {"Connection": "close"}
+            raise Refusal(408, "body-too-slow", f"the body did not arrive in {seconds} seconds", (), closing) from None
+        if not message.get("more_body"):
+            deadline = None  # what is awaited from here on is that the caller hangs up
         taken += len(message.get("body", b""))
         if taken > limit:
             raise too_large(limit)
@@ -131,38 +140,10 @@ def _broken(encoding: _Encoding) -> Refusal:
     return Refusal(400, "broken-encoding", f"the body cannot be read as {encoding.name}", [found])
 
 
-_OPENING, _CLOSING = b"(", b")"
-_BRACKETS = bytes.maketrans(b"[{]}", _OPENING * 2 + _CLOSING * 2)
-_NO_BRACKET = bytes(set(range(256)) - set(b"[{]}"))
-
-
-def check_depth(raw: bytes) -> None:
-    """Refuse JSON nested deeper than `MAX_DEPTH`, or with brackets that do not match, before a parser recurses."""
-    unescaped = raw.replace(rb"\\", b"").replace(rb"\"", b"")
-    left = b"".join(unescaped.split(b'"')[::2]).translate(_BRACKETS, _NO_BRACKET)
-    for _ in range(MAX_DEPTH):
-        if not left:
-            return
-        left = left.replace(_OPENING + _CLOSING, b"")  # each pass takes away the innermost level
-    if left:
-        raise Refusal(400, "malformed-json", f"JSON may be nested {MAX_DEPTH} deep, and its brackets must match")
-
-
-def _refuse_constant(name: str) -> Never:
-    raise Refusal(400, "malformed-json", f"{name} is not a JSON number")
-
-
-def _number(text: str) -> Decimal:
-    value = Decimal(text)
-    # A few characters of exponent could otherwise cost gigabytes once somebody makes an integer of them.
-    if value and abs(value.adjusted()) > _MAX_EXPONENT:
-        raise Refusal(400, "malformed-json", "a number is too large or too small")
-    return value
-
-
 class Body(BaseModel):
-    """A body of ours: a member nobody knows is a typing error, not a wish."""
+    """A body of ours: a member nobody knows is a typing error, not a wish. A route reads `most_bytes` of it."""
 
+    most_bytes: ClassVar[int] = DEFAULT_LIMIT
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @model_validator(mode="before")
@@ -201,22 +182,17 @@ Time = Annotated[
 
 class _StrictRequest(Request):
     async def json(self) -> Any:  # noqa: ANN401 - the signature is Starlette's
-        raw = await read_body(self, DEFAULT_LIMIT)
-        check_depth(raw)
-        if rb"\u0000" in raw.replace(rb"\\", b""):
-            raise Refusal(400, "nul-character", "no text here can hold the character NUL")
-        try:
-            return json.loads(raw, parse_float=_number, parse_constant=_refuse_constant)
-        except ValueError as error:
-            where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
-            raise Refusal(400, "malformed-json", f"the body is not JSON{where}") from None
+        return read_json(await read_body(self, self.scope[_LIMIT]))
 
 
 class _StrictRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
+        body = self.body_field and self.body_field.field_info.annotation
+        limit = getattr(body, "most_bytes", DEFAULT_LIMIT)
 
         async def strictly(request: Request) -> Response:
+            request.scope[_LIMIT] = limit
             return await handle(_StrictRequest(request.scope, request.receive))
 
         return strictly

@@ -30,11 +30,13 @@ _HEADERS = {
 
 
 class Edge:
-    """`templates` maps endpoint and method to the route's path template; it is filled once all routes are known."""
+    """`templates` maps endpoint and method to the route's path template; it is filled once all routes are known.
+    A body has `read_seconds` to arrive."""
 
-    def __init__(self, app: ASGIApp, templates: Mapping[tuple[object, str], str]) -> None:
+    def __init__(self, app: ASGIApp, templates: Mapping[tuple[object, str], str], read_seconds: float) -> None:
         self._app = app
         self._templates = templates
+        self._read_seconds = read_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in PROBES:
@@ -71,7 +73,7 @@ class Edge:
             )
             return status
         try:
-            await self._app(scope, limited(scope, receive), send_with_headers)
+            await self._app(scope, limited(scope, receive, self._read_seconds), send_with_headers)
         except ClientDisconnect:
             return status or _CLIENT_GONE
         except Exception as error:

@@ -18,7 +18,8 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.auth import Principal
-from shared.errors import Conflict, FieldProblem, RuleViolation
+from shared.errors import Conflict, RuleViolation
+from shared.field_problems import FieldProblem
 from shared.web.problems import Refusal
 from shared.web.security import route_template
 from shared.web.wiring import App

@@ -10,21 +10,19 @@ import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, TypeVar, TypeVarTuple
+from typing import Annotated, Generic, TypeVar
 
 from fastapi import Depends, Query, Request, Response
 from pydantic import BaseModel, TypeAdapter
 from pydantic_core import to_json
-from sqlalchemy import ColumnElement, Select, tuple_
 from starlette.datastructures import URL
 
-from shared.errors import FieldProblem
+from shared.field_problems import FieldProblem
 from shared.web.csv import to_csv
 from shared.web.problems import Refusal
 
 M = TypeVar("M", bound=BaseModel)
 K = TypeVar("K", bound=tuple[object, ...])
-Columns = TypeVarTuple("Columns")
 
 MAX_CSV_ROWS = 10_000
 
@@ -108,12 +106,3 @@ async def paging(
 
 
 Paging = Annotated[PageRequest, Depends(paging)]
-
-
-def keyset(
-    rows: Select[*Columns], columns: Sequence[ColumnElement[Any]], after: tuple[object, ...] | None, fetch: int
-) -> Select[*Columns]:
-    """`rows` in the order of `columns`, behind the sort key `after`. An index on exactly these columns answers it."""
-    if after is not None:
-        rows = rows.where(tuple_(*columns) > tuple_(*after))
-    return rows.order_by(*columns).limit(fetch)

@@ -23,7 +23,8 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException as RouterException
 
 from shared import telemetry
-from shared.errors import DomainError, FieldProblem, is_transient
+from shared.errors import DomainError, is_transient
+from shared.field_problems import FieldProblem
 
 PROBLEM_TYPE = "urn:plumbline:problem:"
 _RETRY_SECONDS = "2"
@@ -120,7 +121,11 @@ def _pointer(location: Sequence[str | int]) -> str:
     where, *rest = location
     if where != "body":
         return ".".join(str(part) for part in rest) or str(where)
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in rest)
+    return pointer(rest)
+
+
+def pointer(path: Sequence[str | int]) -> str:
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
 
 
 # Pydantic's own sentences for these quote what was sent.

@@ -1,10 +1,12 @@
-"""Who may call a route. The roles stand on the route, are shown in OpenAPI as `x-roles`, and every 403 is audited."""
+"""Who may call a route, and ask what. The roles stand on the route, are shown in OpenAPI as `x-roles`, and every 403 is
+audited; a query parameter that the route does not declare is refused, to those who may call it."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from shared import audit
@@ -43,7 +45,16 @@ class Requires:
             raise Forbidden("clients are served aggregates, by governance alone", code="client-boundary")
         if not who.has(*self.roles):
             raise Forbidden("none of the token's roles may do this", code="role-missing")
+        _refuse_unknown_parameters(request)
         return who
+
+
+def _refuse_unknown_parameters(request: Request) -> None:
+    """A filter nobody knows would be no filter at all: the answer would show what was not asked for."""
+    known: frozenset[str] = request.app.state.parameters[request.scope["endpoint"], request.method]
+    if unknown := sorted(request.query_params.keys() - known):
+        said = {"type": "extra_forbidden", "msg": "there is no such parameter here"}
+        raise RequestValidationError([{**said, "loc": ("query", name)} for name in unknown])
 
 
 def requires(*roles: Role) -> Any:  # noqa: ANN401 - what Depends itself returns

@@ -16,6 +16,7 @@ _CLOCK = {"now", "utcnow", "today", "time", "monotonic", "perf_counter"}
 _CLOCK_OWNERS = {"datetime", "date", "time"}
 _IMPURE_MODULES = {"random", "secrets", "time", "os", "socket", "asyncio", "subprocess", "pathlib", "io"}
 _PURE_LIBRARIES = {"numpy", "scipy"}
+_SAID_ALIKE = {"shared.contracts.ids", "shared.field_problems"}
 _STOP = frozenset(
     re.findall(r"\w+", "a an the of to for by and or is are in on with this that it as be from at if all get set given")
 )
@@ -68,7 +69,7 @@ def foreign_imports_in_rules(path: str, tree: ast.Module) -> Iterator[Violation]
     service = ".".join(path.split("/")[:2])
     for line, module in imports(tree):
         top = module.split(".")[0]
-        own = module.startswith((f"{service}.rules", f"{service}.model")) or module == "shared.contracts.ids"
+        own = module.startswith((f"{service}.rules", f"{service}.model")) or module in _SAID_ALIKE
         if not own and top not in sys.stdlib_module_names and top not in _PURE_LIBRARIES:
             yield line, f"imports {module}"
 

@@ -58,6 +58,8 @@ def test_import_contracts_hold() -> None:
         ("services/ingest/api.py", "import aiokafka"),
         ("shared/clock.py", "import services.ingest"),
         ("shared/contracts/ids.py", "import shared.database"),
+        ("services/ingest/commands/editing.py", "import shared.web"),
+        ("services/scoring/store/facts.py", "import shared.web.pages"),
     ],
 )
 def test_a_planted_import_breaks_its_contract(tmp_path: Path, module: str, line: str) -> None:

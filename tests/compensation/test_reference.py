@@ -20,13 +20,14 @@ def _pointers(answer: Json) -> list[str]:
 
 
 async def test_pay_is_changed_only_by_who_saw_it(house: House) -> None:
+    early = await house.admin.put("/pay/ada", {"entries": [events.pay()]}, seen=1)
     created = await house.admin.put("/pay/ada", {"entries": [events.pay()]})
     blind = await house.admin.put("/pay/ada", {"entries": [events.pay(1)]})
     late = await house.admin.put("/pay/ada", {"entries": [events.pay(1)]}, seen=7)
     changed = await house.admin.put("/pay/ada", {"entries": [events.pay(5)]}, seen=1)
 
     assert (created.status_code, created.headers["etag"]) == (200, '"1"')
-    assert (blind.status_code, late.status_code) == (428, 412)
+    assert (early.status_code, blind.status_code, late.status_code) == (412, 428, 412)
     assert (changed.json()["version"], changed.headers["etag"]) == (2, '"2"')
     assert (await house.admin.get("/pay/ada")).json()["entries"][0]["base"] == 5
 
@@ -75,6 +76,21 @@ async def test_pay_of_many_is_loaded_whole_or_not_at_all(house: House) -> None:
     assert empty == [(0,)]
     assert loaded.json() == {"stored": 300, "unchanged": 0}
     assert again.json() == {"stored": 0, "unchanged": 300}
+
+
+async def test_a_load_of_pay_is_json_of_up_to_four_mebibytes(house: House) -> None:
+    people: list[JsonValue] = [{"employee": "ada", "entries": [events.pay()]}]
+    load = json.dumps({"employees": people})
+
+    async def post(body: str, kind: str) -> int:
+        answer = await house.http.post("/pay", content=body, headers=house.admin.headers | {"content-type": kind})
+        return answer.status_code
+
+    assert await post(load, "text/csv") == 422
+    assert await post(load.replace('"base"', '"base": 1, "base"'), "application/json") == 400
+    assert await post(load + " " * (5 << 20), "application/json") == 413
+    assert await house.rows("SELECT count(*) FROM pay") == [(0,)]
+    assert await post(load + " " * (3 << 20), "application/json") == 200
 
 
 async def test_a_grade_has_one_range_per_currency_and_day(house: House) -> None:

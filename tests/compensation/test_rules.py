@@ -44,7 +44,7 @@ from services.compensation.model.pool import Claim, Distribution, Infeasible
 from services.compensation.rules import curves, days, matrix
 from services.compensation.rules.awards import Lookup, assess, closing_lines
 from services.compensation.rules.budget import distribute
-from services.compensation.rules.plans import plan_findings
+from services.compensation.rules.plans import plan_problems
 from services.compensation.rules.rounding import rounded
 from shared.contracts.ids import Band, EmployeeId, UnitId
 
@@ -52,7 +52,7 @@ F = Fraction
 MERIT = Component.MERIT
 MODES = list(Rounding)
 UNHURRIED = settings(deadline=None)
-"""A machine that is busy with something else is no finding."""
+"""A machine that is busy with something else is no failure."""
 
 # --- rounding
 
@@ -269,7 +269,7 @@ def test_a_better_score_never_pays_less(one: Fraction, other: Fraction) -> None:
     ],
 )
 def test_a_curve_that_is_ambiguous_is_refused_at_the_place(curve: Curve, pointer: str) -> None:
-    assert [finding.pointer for finding in curves.findings(curve, "/c")] == [pointer]
+    assert [problem.pointer for problem in curves.problems(curve, "/c")] == [pointer]
 
 
 # --- matrix
@@ -314,16 +314,16 @@ def _plan(*rows: MatrixRow, bonus: Bonus | None = None, **changed: object) -> Pl
 
 
 def _pointers(plan: Plan) -> set[str]:
-    return {finding.pointer for finding in plan_findings(plan)}
+    return {problem.pointer for problem in plan_problems(plan)}
 
 
 def test_a_fair_matrix_has_nothing_wrong_with_it() -> None:
-    assert plan_findings(_plan()) == ()
+    assert plan_problems(_plan()) == ()
 
 
 def test_a_matrix_without_the_unrated_row_is_refused() -> None:
-    (finding,) = plan_findings(_plan(_row("below"), _row("meets"), _row("exceeds")))
-    assert (finding.pointer, finding.code, "unrated" in finding.detail) == ("/merit", "row-missing", True)
+    (problem,) = plan_problems(_plan(_row("below"), _row("meets"), _row("exceeds")))
+    assert (problem.pointer, problem.code, "unrated" in problem.detail) == ("/merit", "row-missing", True)
 
 
 def test_cells_fall_along_the_range_and_rise_along_the_bands() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from deploy.documents import documents
+from deploy.documents import API, documents
 from shared.contracts.event import Event
 from shared.contracts.topics import EVENT_TYPES, TOPICS
 
@@ -18,6 +19,26 @@ EXAMPLES = sorted((HERE / "examples").glob("*.json"))
 @pytest.mark.parametrize(("path", "content"), list(documents()), ids=lambda value: getattr(value, "name", ""))
 def test_the_generated_document_is_the_one_checked_in(path: Path, content: str) -> None:
     assert path.is_file() and path.read_text() == content, f"{path.name} has drifted: run `make docs` and read the diff"
+
+
+def references(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(value.get("$ref"), str):
+            yield value["$ref"]
+        yield from references([*value.values()])
+    if isinstance(value, list):
+        for each in value:
+            yield from references(each)
+
+
+@pytest.mark.parametrize("path", sorted(API.glob("*.json")), ids=lambda path: path.name)
+def test_every_reference_leads_somewhere_in_its_own_document(path: Path) -> None:
+    document = json.loads(path.read_text())
+    for reference in references(document):
+        place = document
+        for step in reference.removeprefix("#/").split("/"):
+            assert step in place, reference
+            place = place[step]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

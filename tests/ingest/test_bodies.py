@@ -80,6 +80,27 @@ async def test_a_member_named_twice_makes_its_event_unreadable(world: World) -> 
     assert [(one["code"], one["pointer"]) for one in alone["rejected"]] == [("duplicate-key", "/metric")]
 
 
+async def test_a_member_named_twice_inside_is_pointed_at_there(world: World) -> None:
+    body = b'[{"id": "e-9", "assignments": [{"role": "a", "role": "b"}]}, {"id": "e-9", "absences": {"x": 1, "x": 2}}]'
+    headers = {**world.hr, "Content-Type": "application/json"}
+    answer = (await world.http.post("/v1/employees", content=body, headers=headers)).json()
+    assert [(one["code"], one["pointer"]) for one in answer["rejected"]] == [
+        ("duplicate-key", "/0/assignments/0/role"),
+        ("duplicate-key", "/1/absences/x"),
+    ]
+
+
+async def test_a_member_named_twice_in_a_cloud_event_is_pointed_at_there(world: World) -> None:
+    once = json.dumps(envelope())
+    attribute = once.replace('"id"', '"id": "evt-0", "id"', 1)
+    data = once.replace('"metric"', '"metric": "csat", "metric"')
+    body = f"[{attribute}, {data}]".encode()
+    answer = (await world.send_raw(body, "application/cloudevents-batch+json")).json()
+    assert [one["pointer"] for one in answer["rejected"]] == ["/0/id", "/1/data/metric"]
+    answer = (await world.send_raw(attribute.encode(), "application/cloudevents+json")).json()
+    assert [(one["code"], one["pointer"]) for one in answer["rejected"]] == [("duplicate-key", "/id")]
+
+
 async def test_one_bad_line_spoils_no_other(world: World) -> None:
     lines = [json.dumps(seen()), "{not json", "", json.dumps(seen("evt-2")), "[" * 50 + "]" * 50]
     answer = (await world.send_raw("\r\n".join(lines).encode(), NDJSON)).json()

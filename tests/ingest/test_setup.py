@@ -43,7 +43,25 @@ async def test_an_edit_says_which_version_it_changes(world: World) -> None:
     assert (changed.status_code, changed.headers["etag"], changed.json()["version"]) == (200, '"2"', 2)
     same = await world.put("/clients/northwind", body)
     assert (same.status_code, same.json()["version"]) == (200, 2)
+    stale = await world.put("/clients/northwind", body, **{"If-Match": '"1"'})
+    assert refused(stale) == (412, "precondition-failed")
     assert (await world.get("/clients/northwind")).headers["etag"] == '"2"'
+
+
+async def test_nothing_is_created_by_who_thinks_it_is_there(world: World) -> None:
+    created = {
+        "/clients/contoso": {"name": "Contoso", "lines_of_business": ["care"]},
+        "/metrics/csat2": metric(),
+        "/sources/chat": {"name": "Chat", "client": "northwind", "lines_of_business": ["care"]},
+        "/employees/e-77": person(),
+    }
+    for path, body in created.items():
+        answer = await world.put(path, body, **{"If-Match": '"1"'})
+        assert refused(answer) == (412, "precondition-failed"), path
+        assert (await world.get(path)).status_code == 404, path
+        assert (await world.put(path, body)).status_code == 201, path
+        same = await world.put(path, body, **{"If-Match": '"7"'})
+        assert refused(same) == (412, "precondition-failed"), path
 
 
 async def test_of_two_edits_of_one_version_one_wins(world: World) -> None:

@@ -28,6 +28,7 @@ def problems(answer: httpx.Response) -> list[str]:
 async def test_a_contact_is_created_freely_and_changed_only_by_who_read_it(house: House) -> None:
     admin = house.headers("hr_admin")
     body = {"email": ADDRESS, "roles": ["manager", "employee"], "locale": "es-MX"}
+    assert (await house.http.put("/contacts/e-1", json=body, headers={**admin, "if-match": '"1"'})).status_code == 412
     made = await house.http.put("/contacts/e-1", json=body, headers=admin)
     assert (made.status_code, made.headers["etag"]) == (201, '"1"')
     assert made.json() == {**body, "roles": ["employee", "manager"], "employee": "e-1", "version": 1}
@@ -160,6 +161,9 @@ async def test_preferences_start_with_everything_on_and_are_changed_by_who_read_
     assert before.headers["etag"] == '"0"'
     assert before.json() == {"email": {kind.value: True for kind in Kind}, "version": 0}
     off = {"email": {"award-decided": False}}
+    for stale in ('"-1"', '"1"'):
+        answer = await house.http.put("/preferences", json=off, headers={**me, "if-match": stale})
+        assert answer.status_code == 412
     assert (await house.http.put("/preferences", json=off, headers=me)).json()["email"]["award-decided"] is False
     assert (await house.http.put("/preferences", json=off, headers=me)).status_code == 428
     on = await house.http.put("/preferences", json={"email": {}}, headers={**me, "if-match": '"1"'})

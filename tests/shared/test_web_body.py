@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import tracemalloc
@@ -162,6 +163,35 @@ async def test_json_that_no_number_or_parser_can_hold_is_a_bad_request(
     headers = {**bearer("hr_admin"), "Content-Type": "application/json"}
     answer = await notes.post("/v1/notes", content=body, headers=headers)
     assert kind(answer)[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        (b'{"text": "a", "text": "b"}', "/text"),
+        (b'{"text": "a", "text": "a"}', "/text"),
+        (b'{"text": "a", "lines": [1, {"a/b": 1, "a/b": 2}]}', "/lines/1/a~1b"),
+        (b'{"text": "a", "lines": {"x": {"y": 1, "z": [], "y": 2}}}', "/lines/x/y"),
+    ],
+    ids=["the body's own", "the same twice", "in a list", "deep"],
+)
+async def test_a_member_that_is_named_twice_is_pointed_at(
+    notes: httpx.AsyncClient, bearer: Bearer, body: bytes, pointer: str
+) -> None:
+    headers = {**bearer("hr_admin"), "Content-Type": "application/json"}
+    answer = await notes.post("/v1/notes", content=body, headers=headers)
+    assert kind(answer) == (400, "duplicate-key")
+    assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
+
+
+async def test_a_hundred_thousand_members_and_one_twice_are_told_at_once(
+    notes: httpx.AsyncClient, bearer: Bearer
+) -> None:
+    names = ",".join(f'"{n:x}":1' for n in range(90_000))
+    headers = {**bearer("hr_admin"), "Content-Type": "application/json"}
+    async with asyncio.timeout(10):
+        answer = await notes.post("/v1/notes", content=f'{{{names},"0":2}}'.encode(), headers=headers)
+    assert kind(answer) == (400, "duplicate-key")
 
 
 async def test_no_digit_of_a_number_is_lost_to_a_float(notes: httpx.AsyncClient, bearer: Bearer) -> None:

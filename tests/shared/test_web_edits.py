@@ -39,6 +39,24 @@ async def test_an_edit_goes_through_only_on_the_version_that_was_read(
         assert answer.headers["etag"] == '"8"'
 
 
+@pytest.mark.parametrize(
+    ("if_match", "status"), [(None, 200), ('"0"', 200), ('"1"', 412), ('"-1"', 412), ("*", 412), ('"7"', 412)]
+)
+async def test_whoever_names_a_version_of_what_is_not_there_is_refused(
+    notes: httpx.AsyncClient, bearer: Bearer, if_match: str | None, status: int
+) -> None:
+    headers = bearer("hr_admin") | ({} if if_match is None else {"If-Match": if_match})
+    assert (await notes.put("/v1/notes/0", json={"text": "a"}, headers=headers)).status_code == status
+
+
+@pytest.mark.parametrize(("if_match", "status"), [(None, 200), ('"7"', 200), ("*", 200), ('"6"', 412), ('"0"', 412)])
+async def test_saying_what_is_so_already_needs_no_version_but_no_wrong_one_either(
+    notes: httpx.AsyncClient, bearer: Bearer, if_match: str | None, status: int
+) -> None:
+    headers = bearer("hr_admin") | ({} if if_match is None else {"If-Match": if_match})
+    assert (await notes.put("/v1/notes/1", json={"text": "as ever"}, headers=headers)).status_code == status
+
+
 async def test_the_second_request_gets_the_first_answer_and_does_nothing(
     notes: httpx.AsyncClient, bearer: Bearer, machinery: Database
 ) -> None:

@@ -13,7 +13,8 @@ from pydantic import AwareDatetime, BaseModel
 from sqlalchemy import Integer, Select, String, column, select, table
 from starlette.datastructures import URL
 
-from shared.web import Refusal, keyset
+from shared.keyset import keyset
+from shared.web import Refusal
 from shared.web.csv import to_csv
 from shared.web.pages import PageRequest
 

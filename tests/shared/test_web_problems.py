@@ -39,6 +39,19 @@ async def test_a_wrong_query_parameter_is_named(notes: httpx.AsyncClient, bearer
     assert answer.json()["errors"][0]["pointer"] == "count"
 
 
+async def test_a_query_parameter_that_is_none_is_named_and_filters_nothing(
+    notes: httpx.AsyncClient, bearer: Bearer
+) -> None:
+    answer = await notes.get("/v1/notes?cuont=2&limit=3&a[]=b", headers=bearer("manager"))
+    assert answer.status_code == 422
+    assert [(error["pointer"], error["code"]) for error in answer.json()["errors"]] == [
+        ("a[]", "extra-forbidden"),
+        ("cuont", "extra-forbidden"),
+    ]
+    stranger = await notes.get("/v1/notes?cuont=2", headers=bearer("auditor"))
+    assert stranger.status_code == 403
+
+
 async def test_a_missing_body_is_an_invalid_input(notes: httpx.AsyncClient, bearer: Bearer) -> None:
     answer = await notes.post("/v1/notes", headers=bearer("hr_admin"))
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "missing")

@@ -16,22 +16,11 @@ from shared.auth import Principal, Role, TokenVerifier
 from shared.clock import Clock, utc_now
 from shared.contracts.ids import ProviderId
 from shared.database import Database
-from shared.errors import Conflict, FieldProblem, Forbidden, RuleViolation
+from shared.errors import Conflict, Forbidden, RuleViolation
+from shared.field_problems import FieldProblem
 from shared.settings import ServiceSettings
-from shared.web import (
-    App,
-    IfMatch,
-    Once,
-    Page,
-    Paging,
-    Router,
-    Wiring,
-    check_depth,
-    create_app,
-    etag,
-    read_body,
-    requires,
-)
+from shared.versions import etag
+from shared.web import App, IfMatch, Once, Page, Paging, Router, Wiring, check_depth, create_app, read_body, requires
 from shared.web.admin import audit_router
 
 Editor = Annotated[Principal, requires(Role.HR_ADMIN)]
@@ -84,7 +73,8 @@ async def post_raw(request: Request, who: Editor, limit: int = 4096) -> int:
 
 @router.put("/{number}")
 async def put_note(number: int, body: NoteIn, who: Editor, if_match: IfMatch, response: Response) -> NoteIn:
-    if_match.check(7)
+    """Note 0 is not there yet, any other is in its version 7 and says `as ever`."""
+    if_match.check(7 if number else 0, changes=body.text != "as ever")
     response.headers["ETag"] = etag(8)
     return body
 

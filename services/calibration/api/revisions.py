@@ -20,8 +20,10 @@ from services.calibration.store import revisions as store
 from services.calibration.store import sessions as session_store
 from shared.auth import Principal, Role
 from shared.contracts.ids import Band, CycleId, EmployeeId, SessionId
-from shared.errors import FieldProblem, NotFound
-from shared.web import App, Body, IfMatch, Page, Paging, Refusal, Router, etag, requires
+from shared.errors import NotFound
+from shared.field_problems import FieldProblem
+from shared.versions import etag
+from shared.web import App, Body, IfMatch, Page, Paging, Refusal, Router, requires
 
 router = Router(prefix="/revisions", tags=["revisions"])
 Reader = Annotated[Principal, requires(Role.HR_ADMIN, Role.AUDITOR, Role.FACILITATOR, Role.MANAGER)]

@@ -16,7 +16,8 @@ from services.calibration.model import Session as SessionModel
 from services.calibration.store import sessions as store
 from shared.auth import Principal, Role
 from shared.contracts.ids import IDENTIFIER, ClientId, CycleId, EmployeeId, SessionId
-from shared.web import App, Body, IfMatch, Once, Page, Paging, Router, etag, requires
+from shared.versions import etag
+from shared.web import App, Body, IfMatch, Once, Page, Paging, Router, requires
 
 router = Router(prefix="/sessions", tags=["sessions"])
 Admin = Annotated[Principal, requires(Role.HR_ADMIN)]

@@ -22,7 +22,8 @@ from services.calibration.store import decisions, roster
 from shared.auth import Principal, Role
 from shared.contracts.ids import Band, EmployeeId, SessionId
 from shared.errors import NotFound
-from shared.web import App, Page, Paging, Router, etag, requires
+from shared.versions import etag
+from shared.web import App, Page, Paging, Router, requires
 
 router = Router(prefix="/sessions", tags=["subjects"])
 Reader = Annotated[Principal, requires(Role.HR_ADMIN, Role.AUDITOR, Role.FACILITATOR, Role.MANAGER)]

@@ -12,7 +12,8 @@ from services.calibration.store import lines, sessions
 from services.calibration.store.roster import View
 from shared.auth import Principal
 from shared.contracts.ids import EmployeeId, SessionId
-from shared.errors import Conflict, FieldProblem, Forbidden, NotFound, RuleViolation
+from shared.errors import Conflict, Forbidden, NotFound, RuleViolation
+from shared.field_problems import FieldProblem
 
 
 def person(who: Principal) -> Person:

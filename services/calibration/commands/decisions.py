@@ -15,7 +15,7 @@ from shared import audit, telemetry
 from shared.auth import Principal
 from shared.contracts.ids import Band, EmployeeId, SessionId
 from shared.errors import Conflict, NotFound
-from shared.web import Precondition
+from shared.versions import Precondition
 
 
 async def _enter(tx: AsyncConnection, who: Principal, session: SessionId, employees: Sequence[EmployeeId]) -> Session:

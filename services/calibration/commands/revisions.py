@@ -17,7 +17,7 @@ from shared.auth import Principal
 from shared.contracts.ids import Band, CycleId, EmployeeId
 from shared.errors import Conflict, NotFound
 from shared.messaging import outbox
-from shared.web import Precondition
+from shared.versions import Precondition
 
 
 async def _enter(

@@ -14,9 +14,10 @@ from services.calibration.store import sessions, subjects
 from shared import audit
 from shared.auth import Principal
 from shared.contracts.ids import CycleId, ProviderId, SessionId
-from shared.errors import Conflict, FieldProblem, Forbidden, NotFound, RuleViolation
+from shared.errors import Conflict, Forbidden, NotFound, RuleViolation
+from shared.field_problems import FieldProblem
 from shared.messaging import timers
-from shared.web import Precondition
+from shared.versions import Precondition
 
 DEADLINE = "session-deadline"
 

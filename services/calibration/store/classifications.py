@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.calibration.store.lines import line_of
 from services.calibration.tables import classifications, cycles
 from shared.contracts.ids import Band, CycleId, EmployeeId, SessionId, UnitId
-from shared.web import keyset
+from shared.keyset import keyset
 
 Published = Row[tuple[str]]
 

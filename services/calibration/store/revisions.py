@@ -13,7 +13,7 @@ from services.calibration.store import decisions as history
 from services.calibration.store.lines import line_of
 from services.calibration.tables import classifications, revisions, scorecards, sessions, subjects
 from shared.contracts.ids import CycleId, EmployeeId, ProviderId, SessionId
-from shared.web import keyset
+from shared.keyset import keyset
 
 
 async def session_of(tx: AsyncConnection, cycle: CycleId, employee: EmployeeId) -> SessionId | None:

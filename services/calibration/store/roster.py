@@ -13,7 +13,7 @@ from services.calibration.model import CaseState, Tally
 from services.calibration.store.lines import line_of
 from services.calibration.tables import employees, late_scorecards, manager_ratings, scorecards, subjects
 from shared.contracts.ids import CycleId, EmployeeId, SessionId, UnitId
-from shared.web import keyset
+from shared.keyset import keyset
 
 Line = tuple[EmployeeId, date]
 """A manager and the day on which their reporting line is meant."""

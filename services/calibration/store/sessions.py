@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.calibration.model import CaseState, Cycle, Plan, Scope, Session, SessionState
 from services.calibration.tables import cycles, sessions, subjects
 from shared.contracts.ids import Band, CycleId, EmployeeId, ProviderId, SessionId
-from shared.web import keyset
+from shared.keyset import keyset
 
 
 def _session(row: Row[tuple[object, ...]]) -> Session:

@@ -6,9 +6,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated
 
-from fastapi import Query, Request, Response
-from fastapi.exceptions import RequestValidationError
-from pydantic import Field, ValidationError
+from fastapi import Query, Response
+from pydantic import Field
 
 from services.compensation.api.access import refuse_others
 from services.compensation.api.fields import (
@@ -26,11 +25,10 @@ from services.compensation.commands import reference
 from services.compensation.model.award import PayEntry, PayRange, Rate
 from services.compensation.store import pay as store
 from shared.errors import NotFound
-from shared.web import App, Body, Day, IfMatch, Page, Paging, Router, check_depth, etag, read_body
+from shared.versions import etag
+from shared.web import App, Body, Day, IfMatch, Page, Paging, Router
 
 router = Router(tags=["pay"])
-
-_BULK_LIMIT = 4 << 20
 
 
 class PayEntryBody(Body):
@@ -71,6 +69,7 @@ class PersonBody(PayBody):
 
 
 class BulkBody(Body):
+    most_bytes = 4 << 20
     employees: Annotated[list[PersonBody], Field(min_length=1, max_length=5_000)]
 
 
@@ -101,20 +100,8 @@ async def get_pay(employee: Employee, who: ReaderOrOwn, app: App, response: Resp
     return PayOut.of(found)
 
 
-@router.post(
-    "/pay",
-    openapi_extra={
-        "requestBody": {"content": {"application/json": {"schema": BulkBody.model_json_schema()}}, "required": True}
-    },
-)
-async def load_pay(request: Request, who: Administrator, app: App) -> Loaded:
-    raw = await read_body(request, _BULK_LIMIT)
-    check_depth(raw)
-    try:
-        body = BulkBody.model_validate_json(raw)
-    except ValidationError as error:
-        problems = [{**problem, "loc": ("body", *problem["loc"])} for problem in error.errors(include_url=False)]
-        raise RequestValidationError(problems) from None
+@router.post("/pay")
+async def load_pay(body: BulkBody, who: Administrator, app: App) -> Loaded:
     people = [(person.employee, [entry.entry() for entry in person.entries]) for person in body.employees]
     async with app.database.begin(who.tenant) as tx:
         stored = await reference.load_pay(tx, who, people, app.clock())

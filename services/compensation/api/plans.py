@@ -31,7 +31,8 @@ from services.compensation.model.run import Budget, Scope, Terms
 from services.compensation.rules.plans import CAP_ORDER
 from services.compensation.store import plans as store
 from shared.errors import NotFound
-from shared.web import App, Body, IfMatch, Once, Page, Paging, Router, etag
+from shared.versions import etag
+from shared.web import App, Body, IfMatch, Once, Page, Paging, Router
 
 router = Router(tags=["plans"])
 

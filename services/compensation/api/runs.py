@@ -24,7 +24,8 @@ from services.compensation.model.award import LeftOut, Pool
 from services.compensation.model.run import PoolResult, Run, RunState
 from services.compensation.store import awards, runs
 from shared.errors import NotFound
-from shared.web import App, Body, IfMatch, Once, Page, Paging, Router, etag
+from shared.versions import etag
+from shared.web import App, Body, IfMatch, Once, Page, Paging, Router
 
 router = Router(prefix="/runs", tags=["runs"])
 

@@ -15,9 +15,10 @@ from shared import audit, telemetry
 from shared.auth import Principal
 from shared.contracts.ids import RunId
 from shared.contracts.outcomes import AwardDecided
-from shared.errors import Conflict, FieldProblem, Forbidden, NotFound
+from shared.errors import Conflict, Forbidden, NotFound
+from shared.field_problems import FieldProblem
 from shared.messaging import outbox
-from shared.web import Precondition
+from shared.versions import Precondition
 
 _SHOWN = 100
 

@@ -7,11 +7,10 @@ from datetime import date, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.compensation.commands.refusals import refuse_findings
 from services.compensation.model.award import PayEntry, PayRange, Rate
-from services.compensation.model.plan import Finding, Plan
+from services.compensation.model.plan import Plan
 from services.compensation.model.run import Budget
-from services.compensation.rules.plans import currency_findings, plan_findings
+from services.compensation.rules.plans import currency_problems, plan_problems
 from services.compensation.store import pay as pay_store
 from services.compensation.store import plans, runs
 from services.compensation.store.pay import NamedRange, Pay
@@ -19,8 +18,9 @@ from services.compensation.store.plans import Draft, PlanVersion
 from shared import audit
 from shared.auth import Principal
 from shared.contracts.ids import EmployeeId, PlanId
-from shared.errors import Conflict, FieldProblem, NotFound, PreconditionRequired
-from shared.web import Precondition
+from shared.errors import Conflict, NotFound, PreconditionRequired, refuse_any
+from shared.field_problems import FieldProblem
+from shared.versions import Precondition
 
 _LATEST = date.max
 
@@ -29,16 +29,16 @@ def _entry(who: Principal, now: datetime, action: str, subject: str, **detail: s
     return audit.Entry(who.tenant, now, who.subject, action, subject, detail=detail)
 
 
-def _pay_findings(entries: Sequence[PayEntry], pointer: str) -> Iterator[Finding]:
+def _pay_problems(entries: Sequence[PayEntry], pointer: str) -> Iterator[FieldProblem]:
     free_from = date.min
     for index, entry in enumerate(entries):
         here = f"{pointer}/entries/{index}"
-        yield from currency_findings(entry.currency, f"{here}/currency")
+        yield from currency_problems(entry.currency, f"{here}/currency")
         last = entry.valid_to or _LATEST
         if last < entry.valid_from:
-            yield Finding(f"{here}/valid_to", "before-start", "the last day is not before the first")
+            yield FieldProblem(f"{here}/valid_to", "before-start", "the last day is not before the first")
         if index and (free_from == _LATEST or entry.valid_from < free_from):
-            yield Finding(f"{here}/valid_from", "overlap", "entries are sorted by date and do not overlap")
+            yield FieldProblem(f"{here}/valid_from", "overlap", "entries are sorted by date and do not overlap")
         free_from = max(free_from, last if last == _LATEST else last + timedelta(days=1))
 
 
@@ -50,10 +50,9 @@ async def set_pay(
     if_match: Precondition,
     now: datetime,
 ) -> Pay:
-    refuse_findings(_pay_findings(entries, ""), "pay-entries")
+    refuse_any(_pay_problems(entries, ""), "pay-entries")
     current = await pay_store.pay(tx, employee, lock=True)
-    if current is not None:
-        if_match.check(current.version)
+    if_match.check(current.version if current else 0)
     changed = await pay_store.save_pay(tx, who.tenant, [(employee, entries)], now, who.subject)
     saved = await pay_store.pay(tx, employee)
     if saved is None or (current is None and saved.version > 1):
@@ -68,14 +67,14 @@ async def load_pay(
     tx: AsyncConnection, who: Principal, people: Sequence[tuple[EmployeeId, Sequence[PayEntry]]], now: datetime
 ) -> int:
     """Replace the pay of many at once, or of nobody; how many of them changed."""
-    findings: list[Finding] = []
+    problems: list[FieldProblem] = []
     seen: set[EmployeeId] = set()
     for index, (employee, entries) in enumerate(people):
-        findings.extend(_pay_findings(entries, f"/employees/{index}"))
+        problems.extend(_pay_problems(entries, f"/employees/{index}"))
         if employee in seen:
-            findings.append(Finding(f"/employees/{index}/employee", "twice", "this person is in the list already"))
+            problems.append(FieldProblem(f"/employees/{index}/employee", "twice", "this person is in the list already"))
         seen.add(employee)
-    refuse_findings(findings, "pay-entries")
+    refuse_any(problems, "pay-entries")
     changed = await pay_store.save_pay(tx, who.tenant, people, now, who.subject)
     if changed:
         await runs.make_stale(tx, employees=changed)
@@ -86,10 +85,9 @@ async def load_pay(
 async def set_range(
     tx: AsyncConnection, who: Principal, id_: str, pay_range: PayRange, if_match: Precondition, now: datetime
 ) -> NamedRange:
-    refuse_findings([*_range_findings(pay_range)], "pay-range")
+    refuse_any([*_range_problems(pay_range)], "pay-range")
     current = await pay_store.pay_range(tx, id_, lock=True)
-    if current is not None:
-        if_match.check(current.version)
+    if_match.check(current.version if current else 0)
     other = await pay_store.range_in_the_way(tx, id_, pay_range)
     if other is not None:
         taken = FieldProblem("/valid_from", "taken", f"range {other} begins on this day for this grade and currency")
@@ -101,12 +99,12 @@ async def set_range(
     return saved
 
 
-def _range_findings(pay_range: PayRange) -> Iterator[Finding]:
-    yield from currency_findings(pay_range.currency, "/currency")
+def _range_problems(pay_range: PayRange) -> Iterator[FieldProblem]:
+    yield from currency_problems(pay_range.currency, "/currency")
     if pay_range.maximum <= pay_range.minimum:
-        yield Finding("/maximum", "too-small", "the maximum is above the minimum")
+        yield FieldProblem("/maximum", "too-small", "the maximum is above the minimum")
     elif not pay_range.minimum <= pay_range.midpoint <= pay_range.maximum:
-        yield Finding("/midpoint", "outside", "the midpoint lies between minimum and maximum")
+        yield FieldProblem("/midpoint", "outside", "the midpoint lies between minimum and maximum")
 
 
 def _refuse_overtaken(creates: bool, version: int) -> None:
@@ -116,17 +114,17 @@ def _refuse_overtaken(creates: bool, version: int) -> None:
 
 
 async def load_rates(tx: AsyncConnection, who: Principal, rates: Sequence[Rate], now: datetime) -> int:
-    findings: list[Finding] = []
+    problems: list[FieldProblem] = []
     seen: set[tuple[str, str, date]] = set()
     for index, rate in enumerate(rates):
-        findings.extend(currency_findings(rate.source, f"/rates/{index}/source"))
-        findings.extend(currency_findings(rate.target, f"/rates/{index}/target"))
+        problems.extend(currency_problems(rate.source, f"/rates/{index}/source"))
+        problems.extend(currency_problems(rate.target, f"/rates/{index}/target"))
         if rate.source == rate.target:
-            findings.append(Finding(f"/rates/{index}/target", "same", "a rate leads to another currency"))
+            problems.append(FieldProblem(f"/rates/{index}/target", "same", "a rate leads to another currency"))
         if (rate.source, rate.target, rate.on) in seen:
-            findings.append(Finding(f"/rates/{index}", "twice", "this rate is in the list already"))
+            problems.append(FieldProblem(f"/rates/{index}", "twice", "this rate is in the list already"))
         seen.add((rate.source, rate.target, rate.on))
-    refuse_findings(findings, "exchange-rates")
+    refuse_any(problems, "exchange-rates")
     changed = await pay_store.save_rates(tx, who.tenant, rates)
     if changed:
         await runs.make_stale(tx)
@@ -137,10 +135,9 @@ async def load_rates(tx: AsyncConnection, who: Principal, rates: Sequence[Rate],
 async def set_plan(
     tx: AsyncConnection, who: Principal, plan: PlanId, content: Plan, if_match: Precondition, now: datetime
 ) -> Draft:
-    refuse_findings(plan_findings(content), "plan")
+    refuse_any(plan_problems(content), "plan")
     current = await plans.draft(tx, plan, lock=True)
-    if current is not None:
-        if_match.check(current.version)
+    if_match.check(current.version if current else 0)
     saved = await plans.save_draft(tx, who.tenant, plan, content)
     _refuse_overtaken(current is None, saved.version)
     await audit.record(tx, _entry(who, now, "plan.drafted", f"plan/{plan}", version=saved.version))
@@ -169,10 +166,9 @@ async def set_budget(
     tx: AsyncConnection, who: Principal, budget: Budget, if_match: Precondition, now: datetime
 ) -> Budget:
     """Create or change a budget. What a run of it has approved stands; runs still open must be computed again."""
-    refuse_findings(currency_findings(budget.currency, "/currency"), "budget")
+    refuse_any(currency_problems(budget.currency, "/currency"), "budget")
     current = await plans.budget(tx, budget.budget, lock=True)
-    if current is not None:
-        if_match.check(current.version)
+    if_match.check(current.version if current else 0)
     version = await plans.save_budget(tx, who.tenant, budget)
     _refuse_overtaken(current is None, version)
     await runs.make_stale(tx, budget=budget.budget)

@@ -23,9 +23,10 @@ from shared import audit, telemetry
 from shared.auth import Principal
 from shared.contracts.ids import CycleId, EmployeeId, PlanId, PoolId, ProviderId, RunId
 from shared.contracts.outcomes import NoticeKind, NoticeRequested
-from shared.errors import Conflict, FieldProblem, NotFound
+from shared.errors import Conflict, NotFound
+from shared.field_problems import FieldProblem
 from shared.messaging import outbox, timers
-from shared.web import Precondition
+from shared.versions import Precondition
 
 TIMER = "run"
 STEP = 500

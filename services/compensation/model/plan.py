@@ -113,12 +113,3 @@ class Plan:
     absences: Absences
     rounding: Rounding
     bonus: Bonus | None
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing wrong with what somebody wrote, at a JSON pointer."""
-
-    pointer: str
-    code: str
-    detail: str

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
 
-from services.compensation.model.plan import Curve, CurveKind, Finding
+from services.compensation.model.plan import Curve, CurveKind
+from shared.field_problems import FieldProblem
 
 
 def payout(curve: Curve, score: Fraction) -> Fraction:
@@ -32,19 +33,19 @@ def _points(curve: Curve) -> tuple[tuple[Fraction, Fraction], ...]:
     return tuple((Fraction(point.score), Fraction(point.percent)) for point in curve.points)
 
 
-def findings(curve: Curve, pointer: str) -> Iterator[Finding]:
+def problems(curve: Curve, pointer: str) -> Iterator[FieldProblem]:
     """What makes a curve ambiguous, or pays less for more."""
     points = curve.points
     if len(points) < 2:
-        yield Finding(f"{pointer}/points", "too-few", "a curve has at least two points")
+        yield FieldProblem(f"{pointer}/points", "too-few", "a curve has at least two points")
     for index in range(1, len(points)):
         if points[index].score <= points[index - 1].score:
-            yield Finding(f"{pointer}/points/{index}/score", "not-rising", "scores rise from point to point")
+            yield FieldProblem(f"{pointer}/points/{index}/score", "not-rising", "scores rise from point to point")
         if points[index].percent < points[index - 1].percent:
-            yield Finding(f"{pointer}/points/{index}/percent", "falling", "percent never falls along a curve")
+            yield FieldProblem(f"{pointer}/points/{index}/percent", "falling", "percent never falls along a curve")
     if curve.accelerator is None or not points:
         return
     if curve.kind is CurveKind.STEPPED:
-        yield Finding(f"{pointer}/accelerator", "stepped", "a stepped curve holds its last value")
+        yield FieldProblem(f"{pointer}/accelerator", "stepped", "a stepped curve holds its last value")
     if curve.accelerator.hard_cap < points[-1].percent:
-        yield Finding(f"{pointer}/accelerator/hard_cap", "too-small", "the hard cap is not below the last point")
+        yield FieldProblem(f"{pointer}/accelerator/hard_cap", "too-small", "the hard cap is not below the last point")

@@ -7,7 +7,8 @@ from fractions import Fraction
 from itertools import pairwise
 
 from services.compensation.model.award import PayRange
-from services.compensation.model.plan import UNRATED, Cell, Finding, MatrixRow, Plan, Zone
+from services.compensation.model.plan import UNRATED, Cell, MatrixRow, Plan, Zone
+from shared.field_problems import FieldProblem
 
 _QUARTILES = (Zone.FIRST, Zone.SECOND, Zone.THIRD, Zone.FOURTH)
 _COLUMNS = ("minimum", "default", "maximum")
@@ -38,41 +39,41 @@ def cell_of(plan: Plan, band: str | None, zone: Zone) -> Cell:
     return row.cells[zone]
 
 
-def findings(plan: Plan) -> Iterator[Finding]:
+def problems(plan: Plan) -> Iterator[FieldProblem]:
     """Missing rows and zones, and cells that pay more for a higher position or less for a better band."""
     expected = [*plan.bands, UNRATED]
     found = [row.band for row in plan.merit]
     if len(set(plan.bands)) != len(plan.bands) or UNRATED in plan.bands:
-        yield Finding("/bands", "not-distinct", f"bands are distinct, and none is called {UNRATED}")
+        yield FieldProblem("/bands", "not-distinct", f"bands are distinct, and none is called {UNRATED}")
     for index, band in enumerate(found):
         if band not in expected or band in found[:index]:
-            yield Finding(
+            yield FieldProblem(
                 f"/merit/{index}/band", "unexpected", "one row for each band of the plan, and one for unrated"
             )
     for band in expected:
         if band not in found:
-            yield Finding("/merit", "row-missing", f"there is no row for {band}")
+            yield FieldProblem("/merit", "row-missing", f"there is no row for {band}")
     for index, row in enumerate(plan.merit):
-        yield from _row_findings(row, f"/merit/{index}/cells")
-    yield from _band_findings(plan)
+        yield from _row_problems(row, f"/merit/{index}/cells")
+    yield from _band_problems(plan)
 
 
-def _row_findings(row: MatrixRow, pointer: str) -> Iterator[Finding]:
+def _row_problems(row: MatrixRow, pointer: str) -> Iterator[FieldProblem]:
     for zone in Zone:
         cell = row.cells.get(zone)
         if cell is None:
-            yield Finding(pointer, "zone-missing", f"there is no cell for {zone}")
+            yield FieldProblem(pointer, "zone-missing", f"there is no cell for {zone}")
         elif not cell.minimum <= cell.default <= cell.maximum:
-            yield Finding(f"{pointer}/{zone}", "disordered", "minimum, default and maximum rise in this order")
+            yield FieldProblem(f"{pointer}/{zone}", "disordered", "minimum, default and maximum rise in this order")
     present = [zone for zone in Zone if zone in row.cells]
     for left, right in pairwise(present):
         for column in _COLUMNS:
             if getattr(row.cells[right], column) > getattr(row.cells[left], column):
                 detail = "a higher position in the range never gets a higher percentage"
-                yield Finding(f"{pointer}/{right}/{column}", "rises-along-range", detail)
+                yield FieldProblem(f"{pointer}/{right}/{column}", "rises-along-range", detail)
 
 
-def _band_findings(plan: Plan) -> Iterator[Finding]:
+def _band_problems(plan: Plan) -> Iterator[FieldProblem]:
     """The unrated row is no band and takes no place in their order."""
     placed = {row.band: (index, row) for index, row in enumerate(plan.merit)}
     ordered = [placed[band] for band in plan.bands if band in placed]
@@ -83,4 +84,4 @@ def _band_findings(plan: Plan) -> Iterator[Finding]:
             for column in _COLUMNS:
                 if getattr(higher.cells[zone], column) < getattr(lower.cells[zone], column):
                     detail = f"a better band never gets a lower percentage than {lower.band}"
-                    yield Finding(f"/merit/{index}/cells/{zone}/{column}", "falls-along-bands", detail)
+                    yield FieldProblem(f"/merit/{index}/cells/{zone}/{column}", "falls-along-bands", detail)

@@ -1,7 +1,6 @@
 """Bodies of many items: JSON, JSON arrays or NDJSON, read so that one bad item spoils no other.
 
-Numbers arrive as `Decimal`, digit by digit as they were sent; a member named twice makes its object unreadable,
-because two readers could believe different ones.
+Numbers arrive as `Decimal`, digit by digit as they were sent.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from services.ingest.api.shapes import RejectionOut
 from services.ingest.model import Rejection
-from shared.web import Refusal, check_depth, read_body
+from shared.web import NAMED_TWICE, Refusal, Repeated, check_depth, members, pointer, read_body, repeated_member
 
 T = TypeVar("T")
 
@@ -75,7 +74,7 @@ def read_items(raw: bytes, kind: str) -> Documents:
     content = read_json(raw)
     if isinstance(content, list):
         return Documents(few(content), in_list)
-    if isinstance(content, dict | Unreadable):
+    if isinstance(content, dict | Repeated):
         return Documents([content], alone)
     raise Refusal(400, "malformed-json", "the body is neither an object nor an array")
 
@@ -120,16 +119,8 @@ def _line(raw: object) -> object:
 def _loads(raw: bytes) -> object:
     # Whole numbers too become Decimal: an int of a million digits takes minutes to make, a Decimal does not.
     return json.loads(
-        raw, object_pairs_hook=_object, parse_float=_number, parse_int=Decimal, parse_constant=lambda _: _NAN
+        raw, object_pairs_hook=members, parse_float=_number, parse_int=Decimal, parse_constant=lambda _: _NAN
     )
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object] | Unreadable:
-    found = dict(pairs)
-    if len(found) == len(pairs):
-        return found
-    names = [name for name, _ in pairs]
-    return Unreadable("duplicate-key", "a member is named twice", next(n for n in names if names.count(n) > 1))
 
 
 def _number(text: str) -> Decimal:
@@ -170,6 +161,17 @@ class Shape(Generic[T]):
         return read
 
 
+def one_or_many(shape: Shape[T]) -> dict[str, object]:
+    """The content of a request body, for OpenAPI: what `read_items` reads."""
+    item = shape.one.json_schema(ref_template="#/components/schemas/{model}")
+    item.pop("$defs", None)
+    many = {"type": "array", "maxItems": MOST_ITEMS, "items": item}
+    return {
+        "application/json": {"schema": {"anyOf": [item, many]}},
+        "application/x-ndjson": {"schema": {"type": "string"}},
+    }
+
+
 _CODES = {
     "missing": "missing",
     "finite_number": "not-finite",
@@ -178,10 +180,12 @@ _CODES = {
 
 
 def _misshapen(index: int, item: object, error: ValidationError) -> Rejection:
+    if twice := repeated_member(item):
+        return Rejection(index, None, "duplicate-key", NAMED_TWICE, twice[1:])
     if not isinstance(item, dict):
         return Rejection(index, None, "not-an-object", "an item is a JSON object")
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    field = "/".join(str(part).replace("~", "~0").replace("/", "~1") for part in first["loc"])
+    field = pointer(first["loc"])[1:]
     code = _CODES.get(first["type"], "invalid")
     return Rejection(index, _id_of(item), code, first["msg"].removeprefix("Value error, "), field or None)
 

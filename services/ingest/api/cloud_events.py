@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from fastapi import Request
 
 from services.ingest.api.bodies import Documents, Unreadable, alone, few, in_list, read_json, unsupported
-from shared.web import Refusal
+from shared.web import NAMED_TWICE, Refusal, Repeated, pointer
 
 STRUCTURED = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
@@ -21,7 +21,7 @@ _REQUIRED = ("id", "source", "specversion", "type")
 
 def read_structured(raw: bytes) -> Documents:
     content = read_json(raw)
-    if not isinstance(content, dict):
+    if not isinstance(content, dict | Repeated):
         raise Refusal(400, "malformed-json", f"one event is an object; several are sent as {BATCH}")
     return _opened([content], single=True)
 
@@ -65,6 +65,8 @@ def _opened(envelopes: Sequence[object], *, single: bool) -> Documents:
 
 def _event(envelope: object) -> object:
     """The KPI event in an envelope; what is no envelope is refused later, as what it is."""
+    if isinstance(envelope, Repeated):
+        return Unreadable("duplicate-key", NAMED_TWICE, _ENVELOPE + pointer([envelope.member])[1:])
     if not isinstance(envelope, dict):
         return envelope
     for name in _REQUIRED:
@@ -73,7 +75,7 @@ def _event(envelope: object) -> object:
     if envelope["specversion"] != "1.0":
         return Unreadable("invalid", "only CloudEvents 1.0 are read", f"{_ENVELOPE}specversion")
     data = envelope.get("data")
-    if isinstance(data, Unreadable):
+    if isinstance(data, Repeated):
         return data
     if not isinstance(data, dict):
         return Unreadable("missing", "the KPI event is the JSON object in data", f"{_ENVELOPE}data")

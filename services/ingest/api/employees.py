@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from fastapi import Request, Response
 from pydantic import BaseModel, Field, StringConstraints, TypeAdapter
 
-from services.ingest.api.bodies import Shape, read_documents
+from services.ingest.api.bodies import Shape, one_or_many, read_documents
 from services.ingest.api.shapes import Id, RejectionOut, Text, answer_put, by
 from services.ingest.commands import employees as commands
 from services.ingest.model import Absence, Assignment, Employee, Kept
@@ -15,7 +15,8 @@ from services.ingest.store import employees as store
 from shared.auth import Principal, Role
 from shared.contracts.ids import IDENTIFIER, ClientId, EmployeeId, LineOfBusiness, UnitId
 from shared.errors import NotFound
-from shared.web import App, Body, Day, IfMatch, Page, Paging, Router, etag, requires
+from shared.versions import etag
+from shared.web import App, Body, Day, IfMatch, Page, Paging, Router, requires
 
 MOST_BYTES = 8 << 20
 
@@ -103,15 +104,6 @@ class EmployeesOut(BaseModel):
 
 
 _ITEMS = Shape(TypeAdapter(EmployeeItem), TypeAdapter(list[EmployeeItem]))
-_ITEM = TypeAdapter(EmployeeItem).json_schema(ref_template="#/components/schemas/{model}")
-_ITEM.pop("$defs")
-_BODY = {
-    "required": True,
-    "content": {
-        "application/json": {"schema": {"anyOf": [_ITEM, {"type": "array", "maxItems": 5000, "items": _ITEM}]}},
-        "application/x-ndjson": {"schema": {"type": "string"}},
-    },
-}
 
 
 @router.put("/{employee}", response_model=EmployeeOut, responses={201: {"model": EmployeeOut}})
@@ -129,7 +121,7 @@ async def put_employee(
     return EmployeeOut.of(Kept(wanted, answer_put(response, put)))
 
 
-@router.post("", openapi_extra={"requestBody": _BODY})
+@router.post("", openapi_extra={"requestBody": {"required": True, "content": one_or_many(_ITEMS)}})
 async def post_employees(request: Request, who: Editor, app: App) -> EmployeesOut:
     documents = await read_documents(request, MOST_BYTES)
     valid, misshapen = _ITEMS.read(documents.items)

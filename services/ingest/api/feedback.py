@@ -10,7 +10,7 @@ from uuid import UUID
 from fastapi import Query, Request, Response
 from pydantic import BaseModel, Field, TypeAdapter
 
-from services.ingest.api.bodies import Documents, Shape, alone, read_documents
+from services.ingest.api.bodies import Documents, Shape, alone, one_or_many, read_documents
 from services.ingest.api.shapes import Prose, RejectionOut, by
 from services.ingest.commands.feedback import Outcome, submit_feedback
 from services.ingest.model import Rating, Rejection
@@ -20,7 +20,8 @@ from services.ingest.store.feedback import FeedbackRow, Filter
 from shared.auth import Principal, Role
 from shared.contracts.ids import IDENTIFIER, CycleId, EmployeeId
 from shared.contracts.kpi import FeedbackCategory
-from shared.errors import FieldProblem, Forbidden, RuleViolation
+from shared.errors import Forbidden, RuleViolation
+from shared.field_problems import FieldProblem
 from shared.web import App, Body, Page, Paging, Router, requires
 
 MOST_BYTES = 4 << 20
@@ -74,18 +75,9 @@ class FeedbackOut(BaseModel):
 
 
 _RATINGS = Shape(TypeAdapter(RatingIn), TypeAdapter(list[RatingIn]))
-_ITEM = TypeAdapter(RatingIn).json_schema(ref_template="#/components/schemas/{model}")
-_ITEM.pop("$defs")
-_BODY = {
-    "required": True,
-    "content": {
-        "application/json": {"schema": {"anyOf": [_ITEM, {"type": "array", "maxItems": 5000, "items": _ITEM}]}},
-        "application/x-ndjson": {"schema": {"type": "string"}},
-    },
-}
 
 
-@router.post("", status_code=202, openapi_extra={"requestBody": _BODY})
+@router.post("", status_code=202, openapi_extra={"requestBody": {"required": True, "content": one_or_many(_RATINGS)}})
 async def post_feedback(request: Request, who: Submitter, app: App) -> FeedbackResultOut:
     documents = await read_documents(request, MOST_BYTES)
     valid, refused = _RATINGS.read(documents.items)

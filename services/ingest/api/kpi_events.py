@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Request
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 
 from services.ingest.api import cloud_events
-from services.ingest.api.bodies import Documents, media_type, read_items
-from services.ingest.api.events import SHAPE, KpiEventIn, read_event
+from services.ingest.api.bodies import Documents, media_type, one_or_many, read_items
+from services.ingest.api.events import SHAPE, read_event
 from services.ingest.api.shapes import RejectionOut
 from services.ingest.api.submitters import requires_key
 from services.ingest.commands.kpi_events import Outcome, Submission, record_all_kpi_events, record_kpi_events
 from services.ingest.model import Amendment, Observation, Rejection, Scope
 from shared import telemetry
 from shared.auth import Principal
-from shared.errors import FieldProblem, Forbidden, RuleViolation
+from shared.errors import Forbidden, RuleViolation
+from shared.field_problems import FieldProblem
 from shared.web import App, Router, read_body
 
 MOST_BYTES = 4 << 20
@@ -33,15 +34,13 @@ class KpiEventsOut(BaseModel):
     rejected: list[RejectionOut]
 
 
-_ITEM = TypeAdapter(KpiEventIn).json_schema()
 _ENVELOPE = {
     "type": "object",
     "required": ["id", "source", "specversion", "type", "data"],
     "properties": {"specversion": {"const": "1.0"}, "data": {"type": "object"}},
 }
-_BODIES = {
-    "application/json": {"schema": {"anyOf": [_ITEM, {"type": "array", "maxItems": 5000, "items": _ITEM}]}},
-    "application/x-ndjson": {"schema": {"type": "string"}},
+_BODIES: dict[str, object] = {
+    **one_or_many(SHAPE),
     cloud_events.STRUCTURED: {"schema": _ENVELOPE},
     cloud_events.BATCH: {"schema": {"type": "array", "maxItems": 5000, "items": _ENVELOPE}},
 }

@@ -16,7 +16,8 @@ from shared.auth import Principal, Role
 from shared.contracts.ids import IDENTIFIER, MetricKey
 from shared.contracts.workforce import Aggregation, Direction, MissingData
 from shared.errors import NotFound
-from shared.web import App, Body, IfMatch, Page, Paging, Router, etag, requires
+from shared.versions import etag
+from shared.web import App, Body, IfMatch, Page, Paging, Router, requires
 
 router = Router(prefix="/metrics", tags=["metrics"])
 Editor = Annotated[Principal, requires(Role.HR_ADMIN)]

@@ -17,7 +17,8 @@ from shared.auth import Principal, Role
 from shared.contracts.ids import IDENTIFIER, ClientId, LineOfBusiness, ProviderId
 from shared.database import PLATFORM
 from shared.errors import Forbidden, NotFound
-from shared.web import App, Body, IfMatch, Page, Paging, Router, etag, requires
+from shared.versions import etag
+from shared.web import App, Body, IfMatch, Page, Paging, Router, requires
 
 router = Router(prefix="/providers", tags=["providers"])
 clients_router = Router(prefix="/clients", tags=["clients"])

@@ -11,7 +11,8 @@ from services.ingest.commands.editing import By, Put
 from services.ingest.model import Rejection
 from shared.auth import Principal
 from shared.contracts.ids import IDENTIFIER
-from shared.web import App, etag
+from shared.versions import etag
+from shared.web import App
 
 # No control characters: PostgreSQL stores no NUL, and nobody's name has a line break.
 Text = Annotated[

@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from fastapi import Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, Field, TypeAdapter
 
-from services.ingest.api.bodies import Shape, read_documents
+from services.ingest.api.bodies import Shape, one_or_many, read_documents
 from services.ingest.api.shapes import Agent, Id, RejectionOut, Text, answer_put, by
 from services.ingest.commands import sources as commands
 from services.ingest.model import AgentMapping, Kept, Scope, Source
@@ -17,7 +17,8 @@ from services.ingest.store.sources import KeyRow
 from shared.auth import Principal, Role
 from shared.contracts.ids import IDENTIFIER, ClientId, EmployeeId, LineOfBusiness, SourceId
 from shared.errors import NotFound
-from shared.web import App, Body, Day, IfMatch, Page, Paging, Router, Time, etag, requires
+from shared.versions import etag
+from shared.web import App, Body, Day, IfMatch, Page, Paging, Router, Time, requires
 
 KEY_LIFE = timedelta(days=90)
 MOST_BYTES = 4 << 20
@@ -102,14 +103,6 @@ class AgentsOut(BaseModel):
 
 
 _MAPPINGS = Shape(TypeAdapter(AgentIn), TypeAdapter(list[AgentIn]))
-_AGENTS_BODY = {
-    "required": True,
-    "content": {
-        "application/json": {
-            "schema": {"type": "array", "maxItems": 5000, "items": TypeAdapter(AgentIn).json_schema()},
-        },
-    },
-}
 
 
 @router.put("/{source}", response_model=SourceOut, responses={201: {"model": SourceOut}})
@@ -168,7 +161,7 @@ async def delete_key(source: Source_, key: Id, who: Editor, app: App) -> None:
         await commands.revoke_key(tx, source, key, by(who, app))
 
 
-@router.put("/{source}/agents", openapi_extra={"requestBody": _AGENTS_BODY})
+@router.put("/{source}/agents", openapi_extra={"requestBody": {"required": True, "content": one_or_many(_MAPPINGS)}})
 async def put_agents(source: Source_, request: Request, who: Editor, app: App) -> AgentsOut:
     """Adds or replaces mappings, each by agent and first day; what is not named stays."""
     documents = await read_documents(request, MOST_BYTES)

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.ingest.model import Kept
 from shared import audit
 from shared.contracts.ids import ProviderId
-from shared.web import Precondition
+from shared.versions import Precondition
 
 T = TypeVar("T")
 
@@ -38,12 +38,9 @@ class Put:
     changed: bool
 
 
-CREATED = Put(1, created=True, changed=True)
-
-
-def decide(kept: Kept[T], wanted: T, if_match: Precondition) -> Put:
-    """Saying again what is so already changes nothing and needs no precondition; any other edit does."""
-    if kept.state == wanted:
-        return Put(kept.version, created=False, changed=False)
-    if_match.check(kept.version)
-    return Put(kept.version + 1, created=False, changed=True)
+def decide(kept: Kept[T] | None, wanted: T, if_match: Precondition) -> Put:
+    """What putting `wanted` comes to where `kept` is, which is locked or was not there."""
+    version = kept.version if kept else 0
+    changed = kept is None or kept.state != wanted
+    if_match.check(version, changes=changed)
+    return Put(version + changed, created=kept is None, changed=changed)

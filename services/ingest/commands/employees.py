@@ -14,9 +14,10 @@ from services.ingest.rules import workforce
 from services.ingest.store import employees, providers
 from shared.contracts.ids import ClientId, EmployeeId
 from shared.contracts.workforce import Absence, Assignment, EmployeeChanged
-from shared.errors import Conflict, FieldProblem, RuleViolation
+from shared.errors import Conflict, RuleViolation
+from shared.field_problems import FieldProblem
 from shared.messaging import outbox
-from shared.web import Precondition
+from shared.versions import Precondition
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,7 @@ async def put_employee(tx: AsyncConnection, person: Employee, if_match: Precondi
         raise RuleViolation(reason.detail, code=reason.code, problems=[problem])
     version = await employees.lock(tx, by.provider, person.id)
     kept = None if version is None else await employees.one(tx, person.id)
-    if kept is not None and kept.state != person:
-        if_match.check(kept.version)
+    if_match.check(kept.version if kept else 0, changes=kept is None or kept.state != person)
     versions = await _save(tx, [person], by)
     if kept is None and versions.get(person.id) != 1:
         raise Conflict("somebody else created this person in the meantime; read it", code="created-meanwhile")

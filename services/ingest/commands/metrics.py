@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.ingest.commands.editing import CREATED, By, Put, decide
+from services.ingest.commands.editing import By, Put, decide
 from services.ingest.model import Metric
 from services.ingest.store import metrics
 from shared.contracts.workforce import Aggregation, Direction, MetricDefined, MissingData
-from shared.errors import FieldProblem, RuleViolation
+from shared.errors import RuleViolation
+from shared.field_problems import FieldProblem
 from shared.messaging import outbox
-from shared.web import Precondition
+from shared.versions import Precondition
 
 
 async def put_metric(tx: AsyncConnection, metric: Metric, if_match: Precondition, by: By) -> Put:
     kept = await metrics.add_or_lock(tx, by.provider, metric)
-    put = CREATED if kept is None else decide(kept, metric, if_match)
+    put = decide(kept, metric, if_match)
     if kept is not None and put.changed:
         if kept.state.aggregation != metric.aggregation:
             problem = FieldProblem("/aggregation", "fixed", f"it is {kept.state.aggregation}; define another metric")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.ingest.commands.editing import CREATED, By, Put, decide
+from services.ingest.commands.editing import By, Put, decide
 from services.ingest.model import Client, Provider
 from services.ingest.store import providers
-from shared.errors import Conflict, FieldProblem, RuleViolation
-from shared.web import Precondition
+from shared.errors import Conflict, RuleViolation
+from shared.field_problems import FieldProblem
+from shared.versions import Precondition
 
 
 async def add_provider(tx: AsyncConnection, provider: Provider, by: By) -> tuple[Provider, bool]:
@@ -26,7 +27,7 @@ async def put_client(tx: AsyncConnection, client: Client, if_match: Precondition
     if not await providers.provider_exists(tx, by.provider):
         raise Conflict("an operator has to create the provider first", code="unknown-provider")
     kept = await providers.add_or_lock_client(tx, by.provider, client)
-    put = CREATED if kept is None else decide(kept, client, if_match)
+    put = decide(kept, client, if_match)
     if kept is not None and put.changed:
         dropped = set(kept.state.lines_of_business) - set(client.lines_of_business)
         used = await providers.lines_in_use(tx, by.provider, client.id, dropped)

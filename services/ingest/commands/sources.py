@@ -7,15 +7,16 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.ingest.commands.editing import CREATED, By, Put, decide
+from services.ingest.commands.editing import By, Put, decide
 from services.ingest.model import AgentMapping, Rejection, Scope, Source
 from services.ingest.rules import workforce
 from services.ingest.store import employees, providers, sources
 from services.ingest.store.sources import KeyRow
 from shared.auth import mint_api_key
 from shared.contracts.ids import SourceId
-from shared.errors import Conflict, FieldProblem, NotFound, RuleViolation
-from shared.web import Precondition
+from shared.errors import Conflict, NotFound, RuleViolation
+from shared.field_problems import FieldProblem
+from shared.versions import Precondition
 
 LIVE_KEYS = 2
 """Two, so that a source can change over to a new key without a gap."""
@@ -33,7 +34,7 @@ async def put_source(tx: AsyncConnection, source: Source, if_match: Precondition
         problem = FieldProblem("/lines_of_business", "unknown-line-of-business", f"not the client's: {strange}")
         raise RuleViolation("a source posts for its own client", code="unknown-line-of-business", problems=[problem])
     kept = await sources.add_or_lock_source(tx, by.provider, source)
-    put = CREATED if kept is None else decide(kept, source, if_match)
+    put = decide(kept, source, if_match)
     if kept is not None and put.changed:
         await sources.change_source(tx, by.provider, source, put.version)
     if put.changed:

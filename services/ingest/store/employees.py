@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.ingest.model import Absence, Assignment, Employee, Kept, Workplace
 from services.ingest.tables import absences, assignments, employees
 from shared.contracts.ids import ClientId, EmployeeId, LineOfBusiness, ProviderId
+from shared.keyset import keyset
 from shared.statements import Statement
-from shared.web import keyset
 
 _LOCK = text("""
     SELECT version FROM employees WHERE provider_id = :provider AND employee_id = :employee FOR UPDATE

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.ingest.model import Rating
 from services.ingest.tables import feedback
 from shared.contracts.ids import CycleId, EmployeeId, FeedbackId, ProviderId
-from shared.web import keyset
+from shared.keyset import keyset
 
 
 class Thread(NamedTuple):

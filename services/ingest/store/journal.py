@@ -15,8 +15,8 @@ from services.ingest.tables import conflicts
 from shared.contracts.event import person_key
 from shared.contracts.ids import EmployeeId, KpiEventId, MetricKey, ProviderId, SourceId
 from shared.contracts.topics import KPI_EVENTS
+from shared.keyset import keyset
 from shared.statements import Statement, column
-from shared.web import keyset
 
 # Shared by everything that announces KPI events or feedback of a provider, taken alone by the seal. Outbox rows are
 # written at the end of a transaction, under this lock: whoever holds it alone knows that all that was acknowledged

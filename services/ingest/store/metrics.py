@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.ingest.model import Kept, Metric
 from services.ingest.tables import metrics
 from shared.contracts.ids import MetricKey, ProviderId
+from shared.keyset import keyset
 from shared.statements import Statement
-from shared.web import keyset
 
 _DESCRIBED = [column for column in metrics.c if column.name not in ("provider_id", "metric", "version")]
 

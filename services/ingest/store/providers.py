@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.ingest.model import Client, Kept, Provider
 from services.ingest.tables import clients, providers
 from shared.contracts.ids import ClientId, LineOfBusiness, ProviderId
-from shared.web import keyset
+from shared.keyset import keyset
 
 
 async def add_or_read_provider(tx: AsyncConnection, provider: Provider) -> Provider | None:

@@ -15,8 +15,8 @@ from services.ingest.model import AgentMapping, Kept, Scope, Source
 from services.ingest.tables import key_lookup, source_agents, source_keys, sources
 from shared.contracts.ids import ClientId, EmployeeId, ProviderId, SourceId
 from shared.database import Database
+from shared.keyset import keyset
 from shared.statements import Statement
-from shared.web import keyset
 
 
 def _source(row: Row[tuple[object, ...]]) -> Kept[Source]:

@@ -13,8 +13,10 @@ from services.notifications.rules.addresses import is_mail_address
 from services.notifications.store import contacts as store
 from shared.auth import Principal, Role
 from shared.contracts.ids import IDENTIFIER, EmployeeId
-from shared.errors import FieldProblem, NotFound, RuleViolation
-from shared.web import App, Body, IfMatch, Page, Paging, Router, etag, requires
+from shared.errors import NotFound, RuleViolation
+from shared.field_problems import FieldProblem
+from shared.versions import etag
+from shared.web import App, Body, IfMatch, Page, Paging, Router, requires
 
 router = Router(prefix="/contacts", tags=["contacts"])
 Editor = Annotated[Principal, requires(Role.HR_ADMIN)]

@@ -16,7 +16,8 @@ from services.notifications.store import contacts, notices
 from shared.auth import Principal, Role
 from shared.contracts.ids import EmployeeId
 from shared.errors import Forbidden, NotFound
-from shared.web import App, Body, IfMatch, Page, Paging, Router, etag, requires
+from shared.versions import etag
+from shared.web import App, Body, IfMatch, Page, Paging, Router, requires
 
 router = Router(tags=["inbox"])
 Person = Annotated[

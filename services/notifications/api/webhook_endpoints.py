@@ -18,8 +18,10 @@ from services.notifications.rules.webhooks import SECRET_BYTES, show_secret
 from services.notifications.settings import NotificationsSettings
 from services.notifications.store import endpoints as store
 from shared.auth import Principal, Role
-from shared.errors import FieldProblem, NotFound, RuleViolation
-from shared.web import App, Body, IfMatch, Once, Page, Paging, Router, Wiring, etag, requires
+from shared.errors import NotFound, RuleViolation
+from shared.field_problems import FieldProblem
+from shared.versions import etag
+from shared.web import App, Body, IfMatch, Once, Page, Paging, Router, Wiring, requires
 
 router = Router(prefix="/webhook-endpoints", tags=["webhook endpoints"])
 Editor = Annotated[Principal, requires(Role.HR_ADMIN)]

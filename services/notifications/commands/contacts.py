@@ -13,7 +13,7 @@ from services.notifications.store import contacts
 from shared import audit
 from shared.contracts.ids import EmployeeId, ProviderId
 from shared.errors import NotFound, PreconditionFailed
-from shared.web import Precondition
+from shared.versions import Precondition
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,7 @@ async def put(
 ) -> Contact:
     """Create, or change what the caller has read; the same again is no change."""
     current = await contacts.find(tx, contact.employee, lock=True)
-    if current is not None:
-        if_match.check(current.version)
+    if_match.check(current.version if current else 0)
     saved = await contacts.save(tx, provider, [contact], now)
     if not saved:
         found = current or await contacts.find(tx, contact.employee, lock=True)
@@ -71,8 +70,7 @@ async def put_preferences(
 ) -> int:
     """State which kinds come without mail; the new version."""
     _, version = await contacts.email_off(tx, employee, lock=True)
-    if version:
-        if_match.check(version)
+    if_match.check(version)
     saved = await contacts.save_email_off(tx, provider, employee, off, version)
     if saved is None:
         raise PreconditionFailed("these preferences were changed in the meantime; read them again")

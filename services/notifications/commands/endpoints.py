@@ -13,7 +13,7 @@ from services.notifications.store import endpoints
 from shared import audit
 from shared.contracts.ids import ProviderId
 from shared.errors import NotFound
-from shared.web import Precondition
+from shared.versions import Precondition
 
 
 @dataclass(frozen=True, slots=True)

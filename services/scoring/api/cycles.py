@@ -16,7 +16,8 @@ from services.scoring.commands.freezing import STREAMS
 from services.scoring.model.cycles import BandCut, Cycle, CycleState, Period
 from services.scoring.store import cycles as store
 from shared.contracts.ids import IDENTIFIER, Band, CycleId
-from shared.web import App, Body, Day, Once, Page, Paging, Router, etag
+from shared.versions import etag
+from shared.web import App, Body, Day, Once, Page, Paging, Router
 
 router = Router(prefix="/cycles", tags=["cycles"])
 

@@ -32,7 +32,8 @@ from services.scoring.model.scorecards import (
 from services.scoring.store import scorecards as store
 from shared.contracts.ids import IDENTIFIER, Band, CycleId, EmployeeId, UnitId
 from shared.errors import NotFound
-from shared.web import App, Body, Once, Page, Paging, Router, etag
+from shared.versions import etag
+from shared.web import App, Body, Once, Page, Paging, Router
 
 router = Router(prefix="/cycles/{cycle}/scorecards", tags=["scorecards"])
 

@@ -9,16 +9,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scoring.commands import announcing
 from services.scoring.commands.freezing import FREEZE, SWEEP, announce, sweep_key
-from services.scoring.commands.refusing import refuse_any
 from services.scoring.model.cycles import Cycle, CycleState, Period
-from services.scoring.model.templates import Problem
 from services.scoring.rules import bands
 from services.scoring.rules.templates import unknown_gate_bands
 from services.scoring.store import cycles, templates
 from shared.audit import Entry, record
 from shared.auth import Principal
 from shared.contracts.ids import CycleId
-from shared.errors import Conflict, NotFound
+from shared.errors import Conflict, NotFound, refuse_any
+from shared.field_problems import FieldProblem
 from shared.messaging import outbox, timers
 
 
@@ -26,16 +25,14 @@ async def open_cycle(
     tx: AsyncConnection, who: Principal, cycle_id: CycleId, name: str, period: Period, now: datetime
 ) -> Cycle:
     if period.ends_on < period.starts_on:
-        backwards = Problem("/ends_on", "before-start", "a cycle ends on or after the day it starts")
-        refuse_any([backwards], "cycle-refused", "a cycle cannot end before it starts")
-    refuse_any(bands.problems(period.bands), "cycle-refused", "the bands cannot be used")
+        backwards = FieldProblem("/ends_on", "before-start", "a cycle ends on or after the day it starts")
+        refuse_any([backwards], "cycle-refused")
+    refuse_any(bands.problems(period.bands), "cycle-refused")
     cycle = Cycle(cycle_id, 1, name, CycleState.OPEN, period)
     if not await cycles.insert(tx, who.tenant, cycle):
         raise Conflict("there is a cycle of this id", code="cycle-exists")
     in_use = await templates.published(tx, who.tenant, period.ends_on)
-    refuse_any(
-        unknown_gate_bands(in_use, period), "gate-band-unknown", "a gate in use caps at a band this cycle does not have"
-    )
+    refuse_any(unknown_gate_bands(in_use, period), "gate-band-unknown")
     await timers.schedule(tx, SWEEP, who.tenant, [sweep_key(cycle_id)], now)
     outbox.append(tx, [announcing.cycle_changed(who.tenant, cycle)])
     await record(tx, Entry(who.tenant, now, who.subject, "cycle.opened", f"cycle/{cycle_id}"))

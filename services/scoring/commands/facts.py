@@ -17,7 +17,8 @@ from services.scoring.store import cycles, facts
 from services.scoring.store.facts import Rating
 from shared.contracts.ids import ProviderId
 from shared.contracts.kpi import FeedbackSubmitted, IntakeSealed, KpiCorrected, KpiRecorded, KpiVoided
-from shared.errors import FieldProblem, RuleViolation
+from shared.errors import RuleViolation
+from shared.field_problems import FieldProblem
 from shared.messaging import timers
 
 KpiEvent = KpiRecorded | KpiCorrected | KpiVoided

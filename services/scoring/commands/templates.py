@@ -9,11 +9,9 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scoring.commands.freezing import SWEEP, sweep_key
-from services.scoring.commands.refusing import refuse_any
 from services.scoring.model.cycles import Cycle, CycleState
 from services.scoring.model.templates import (
     PartKind,
-    Problem,
     Selector,
     TemplateDraft,
     TemplateHead,
@@ -25,7 +23,8 @@ from services.scoring.store import cycles, templates
 from shared.audit import Entry, record
 from shared.auth import Principal
 from shared.contracts.ids import TemplateId
-from shared.errors import Conflict, NotFound
+from shared.errors import Conflict, NotFound, refuse_any
+from shared.field_problems import FieldProblem
 from shared.messaging import timers
 
 
@@ -44,7 +43,7 @@ async def add_version(tx: AsyncConnection, who: Principal, content: TemplateVers
     """Keep a draft; whatever can be told wrong without knowing the metrics is refused."""
     if not await templates.lock(tx, who.tenant, content.template):
         raise NotFound("there is no such template")
-    refuse_any(draft_problems(content), "version-refused", "the version cannot be used as it is")
+    refuse_any(draft_problems(content), "version-refused")
     version = await templates.add_version(tx, who.tenant, content)
     await record(tx, Entry(who.tenant, now, who.subject, "template.drafted", f"template/{content.template}/{version}"))
     return TemplateDraft(replace(content, version=version), VersionState.DRAFT, None, None)
@@ -74,16 +73,16 @@ async def publish(
         tx, who.tenant, sorted(names | {gate.metric for gate in content.gates})
     )
     problems = [*publication_problems(content, rules, developmental), *_band_problems(content, touched)]
-    refuse_any(problems, "version-refused", "the version cannot be published")
+    refuse_any(problems, "version-refused")
     await templates.publish(tx, who.tenant, content, rules, by=who.subject, now=now)
     await timers.schedule(tx, SWEEP, who.tenant, [sweep_key(cycle.cycle) for cycle in touched], now)
     await record(tx, Entry(who.tenant, now, who.subject, "template.published", f"template/{template}/{version}"))
     return TemplateDraft(replace(content, metrics=rules), VersionState.PUBLISHED, now, who.subject)
 
 
-def _band_problems(content: TemplateVersion, touched: Sequence[Cycle]) -> Iterator[Problem]:
+def _band_problems(content: TemplateVersion, touched: Sequence[Cycle]) -> Iterator[FieldProblem]:
     for index, gate in enumerate(content.gates):
         for cycle in touched:
             if gate.band_cap not in {cut.band for cut in cycle.period.bands}:
                 detail = f"cycle {cycle.cycle} has no band of this name"
-                yield Problem(f"/gates/{index}/band_cap", "gate-band-unknown", detail)
+                yield FieldProblem(f"/gates/{index}/band_cap", "gate-band-unknown", detail)

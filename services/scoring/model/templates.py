@@ -32,15 +32,6 @@ class Shape(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """One offending input: a JSON pointer and what is wrong with it."""
-
-    pointer: str
-    code: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
 class Curve:
     """Points in the order in which performance improves; `accelerator` is percent per unit beyond the last."""
 

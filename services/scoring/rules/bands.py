@@ -7,20 +7,20 @@ from decimal import Decimal
 from itertools import pairwise
 
 from services.scoring.model.cycles import BandCut
-from services.scoring.model.templates import Problem
+from shared.field_problems import FieldProblem
 
 
-def problems(bands: Sequence[BandCut]) -> Iterator[Problem]:
+def problems(bands: Sequence[BandCut]) -> Iterator[FieldProblem]:
     if len(bands) < 2:
-        yield Problem("/bands", "too-few-bands", "at least two bands, lowest first")
+        yield FieldProblem("/bands", "too-few-bands", "at least two bands, lowest first")
     names: set[str] = set()
     for index, each in enumerate(bands):
         if each.band in names:
-            yield Problem(f"/bands/{index}/band", "repeated", "another band has this name")
+            yield FieldProblem(f"/bands/{index}/band", "repeated", "another band has this name")
         names.add(each.band)
     for index, (lower, upper) in enumerate(pairwise(bands), 1):
         if upper.cut_score <= lower.cut_score:
-            yield Problem(f"/bands/{index}/cut_score", "not-rising", "each cut is above the one before")
+            yield FieldProblem(f"/bands/{index}/cut_score", "not-rising", "each cut is above the one before")
 
 
 def band_of(score: Decimal, bands: Sequence[BandCut]) -> str:

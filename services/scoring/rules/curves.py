@@ -9,41 +9,42 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
 
-from services.scoring.model.templates import Curve, Problem, Shape
+from services.scoring.model.templates import Curve, Shape
+from shared.field_problems import FieldProblem
 
 
-def problems(curve: Curve, *, higher_is_better: bool | None) -> Iterator[Problem]:
+def problems(curve: Curve, *, higher_is_better: bool | None) -> Iterator[FieldProblem]:
     """What is wrong with a curve, pointers relative to it. Without a direction both are thinkable and either fits."""
     points = curve.points
     if len(points) < 2:
-        yield Problem("/points", "too-few-points", "a curve needs at least two points")
+        yield FieldProblem("/points", "too-few-points", "a curve needs at least two points")
     rises = [right[0] > left[0] for left, right in pairwise(points)]
     if higher_is_better is None:
         higher_is_better = not rises or rises[0]
     for index, (left, right) in enumerate(pairwise(points), 1):
         if left[0] == right[0]:
-            yield Problem(f"/points/{index}/0", "equal-x", "no two points may have the same x")
+            yield FieldProblem(f"/points/{index}/0", "equal-x", "no two points may have the same x")
         elif rises[index - 1] != higher_is_better:
             order = "rise: higher is better" if higher_is_better else "fall: lower is better"
-            yield Problem(f"/points/{index}/0", "wrong-order", f"x must {order}")
+            yield FieldProblem(f"/points/{index}/0", "wrong-order", f"x must {order}")
         if right[1] < left[1]:
-            yield Problem(f"/points/{index}/1", "falling-y", "attainment may not fall while performance improves")
+            yield FieldProblem(f"/points/{index}/1", "falling-y", "attainment may not fall while performance improves")
     if points and points[0][1] < 0:
-        yield Problem("/points/0/1", "negative-y", "attainment is 0 below the first point and may not fall there")
+        yield FieldProblem("/points/0/1", "negative-y", "attainment is 0 below the first point and may not fall there")
     yield from _limit_problems(curve)
 
 
-def _limit_problems(curve: Curve) -> Iterator[Problem]:
+def _limit_problems(curve: Curve) -> Iterator[FieldProblem]:
     if curve.cap is not None and curve.cap < 0:
-        yield Problem("/cap", "negative", "a cap is not negative")
+        yield FieldProblem("/cap", "negative", "a cap is not negative")
     if curve.accelerator is None:
         return
     if curve.accelerator < 0:
-        yield Problem("/accelerator", "negative", "an accelerator does not slow down")
+        yield FieldProblem("/accelerator", "negative", "an accelerator does not slow down")
     if curve.cap is None:
-        yield Problem("/cap", "missing", "an accelerator needs a cap")
+        yield FieldProblem("/cap", "missing", "an accelerator needs a cap")
     if curve.shape is Shape.STEPPED:
-        yield Problem("/accelerator", "not-linear", "a stepped curve holds its last value")
+        yield FieldProblem("/accelerator", "not-linear", "a stepped curve holds its last value")
 
 
 @lru_cache(maxsize=4096)

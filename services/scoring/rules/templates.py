@@ -13,13 +13,13 @@ from services.scoring.model.templates import (
     MetricRule,
     MissingData,
     PartKind,
-    Problem,
     Selector,
     Template,
     TemplateVersion,
 )
 from services.scoring.rules import curves
 from services.scoring.rules.rounding import exact_sum
+from shared.field_problems import FieldProblem
 
 ALL = 100
 OPEN_CATEGORIES = frozenset({"self", "manager"})
@@ -27,35 +27,35 @@ ANONYMOUS_MINIMUM = Decimal(3)
 """Raters of a category whose members must not be told apart; with fewer the part has no data."""
 
 
-def draft_problems(version: TemplateVersion) -> Iterator[Problem]:
+def draft_problems(version: TemplateVersion) -> Iterator[FieldProblem]:
     """What is wrong with a version whatever its metrics are."""
     if not 0 <= version.coverage_minimum <= 1:
-        yield Problem("/coverage_minimum", "out-of-range", "a share from 0 to 1")
+        yield FieldProblem("/coverage_minimum", "out-of-range", "a share from 0 to 1")
     if not 0 < version.weight_maximum <= 1:
-        yield Problem("/weight_maximum", "out-of-range", "a share above 0 and up to 1")
+        yield FieldProblem("/weight_maximum", "out-of-range", "a share above 0 and up to 1")
     if not version.parts:
-        yield Problem("/parts", "missing", "a scorecard has at least one part")
+        yield FieldProblem("/parts", "missing", "a scorecard has at least one part")
     names: set[str] = set()
     sources: set[tuple[PartKind, str]] = set()
     for index, part in enumerate(version.parts):
         at = f"/parts/{index}"
         if part.part in names:
-            yield Problem(f"{at}/part", "repeated", "another part has this name")
+            yield FieldProblem(f"{at}/part", "repeated", "another part has this name")
         if (part.kind, part.source) in sources:
-            yield Problem(f"{at}/{_SOURCE_FIELD[part.kind]}", "repeated", "another part already weighs this")
+            yield FieldProblem(f"{at}/{_SOURCE_FIELD[part.kind]}", "repeated", "another part already weighs this")
         if part.weight <= 0:
-            yield Problem(f"{at}/weight", "not-positive", "a part weighs more than 0; a condition is a gate")
+            yield FieldProblem(f"{at}/weight", "not-positive", "a part weighs more than 0; a condition is a gate")
         names.add(part.part)
         sources.add((part.kind, part.source))
         direction = True if part.kind is PartKind.FEEDBACK else None
         for found in curves.problems(part.curve, higher_is_better=direction):
-            yield Problem(f"{at}/curve{found.pointer}", found.code, found.detail)
+            yield FieldProblem(f"{at}/curve{found.pointer}", found.code, found.detail)
     total = exact_sum(part.weight for part in version.parts)
     if version.parts and total != ALL:
-        yield Problem("/parts", "weights-total", f"the weights total {total}, not exactly 100")
+        yield FieldProblem("/parts", "weights-total", f"the weights total {total}, not exactly 100")
     for index, gate in enumerate(version.gates):
         if (gate.at_least is None) == (gate.at_most is None):
-            yield Problem(f"/gates/{index}", "one-limit", "a gate has either at_least or at_most")
+            yield FieldProblem(f"/gates/{index}", "one-limit", "a gate has either at_least or at_most")
 
 
 _SOURCE_FIELD = {PartKind.METRIC: "metric", PartKind.FEEDBACK: "category"}
@@ -63,7 +63,7 @@ _SOURCE_FIELD = {PartKind.METRIC: "metric", PartKind.FEEDBACK: "category"}
 
 def publication_problems(
     version: TemplateVersion, metrics: Mapping[str, MetricRule], developmental: AbstractSet[str]
-) -> Iterator[Problem]:
+) -> Iterator[FieldProblem]:
     """What is wrong with a version in view of the metrics as they are defined at its publication."""
     for index, part in enumerate(version.parts):
         if part.kind is PartKind.FEEDBACK:
@@ -72,18 +72,18 @@ def publication_problems(
         yield from _metric_problems(f"/parts/{index}/metric", part.source, metrics, developmental)
         if rule is not None:
             for found in curves.problems(part.curve, higher_is_better=rule.higher_is_better):
-                yield Problem(f"/parts/{index}/curve{found.pointer}", found.code, found.detail)
+                yield FieldProblem(f"/parts/{index}/curve{found.pointer}", found.code, found.detail)
     for index, gate in enumerate(version.gates):
         yield from _metric_problems(f"/gates/{index}/metric", gate.metric, metrics, developmental)
 
 
 def _metric_problems(
     pointer: str, metric: str, metrics: Mapping[str, MetricRule], developmental: AbstractSet[str]
-) -> Iterator[Problem]:
+) -> Iterator[FieldProblem]:
     if metric not in metrics:
-        yield Problem(pointer, "unknown-metric", "no such metric is defined")
+        yield FieldProblem(pointer, "unknown-metric", "no such metric is defined")
     elif metric in developmental:
-        yield Problem(pointer, "developmental-metric", "a developmental metric may not move a band or pay")
+        yield FieldProblem(pointer, "developmental-metric", "a developmental metric may not move a band or pay")
 
 
 def feedback_rule(category: str) -> MetricRule:
@@ -137,7 +137,7 @@ def _matches(selector: Selector, role: str, client: str, line_of_business: str) 
     )
 
 
-def unknown_gate_bands(templates: Sequence[Template], period: Period) -> Iterator[Problem]:
+def unknown_gate_bands(templates: Sequence[Template], period: Period) -> Iterator[FieldProblem]:
     """Gates that may hold on a day of the period and cap at a band it does not have."""
     known = {cut.band for cut in period.bands}
     for template in templates:
@@ -149,4 +149,4 @@ def unknown_gate_bands(templates: Sequence[Template], period: Period) -> Iterato
             for gate in version.gates:
                 if gate.band_cap not in known:
                     where = f"template {version.template}, version {version.version}, gate on {gate.metric}"
-                    yield Problem("/bands", "gate-band-unknown", f"{where}: caps at {gate.band_cap}")
+                    yield FieldProblem("/bands", "gate-band-unknown", f"{where}: caps at {gate.band_cap}")

@@ -1,0 +1,70 @@
+"""The server under the application. Nobody holds a connection by saying nothing on it, or by never finishing a request.
+
+uvicorn stops its clock at the first byte of a request. Here only a whole head stops it; the body's time is the edge's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from shared.settings import ServiceSettings
+
+
+class _Protocol(HttpToolsProtocol):
+    _clock: asyncio.TimerHandle
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._clock.cancel()
+
+    def on_headers_complete(self) -> None:
+        self._clock.cancel()
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.cycle.response_complete:  # and not that of a request behind which others already wait
+            self._await_head()
+
+    def _await_head(self) -> None:
+        self._clock = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # Signals belong to the group of parts: uvicorn's own handlers would end HTTP and leave the rest running.
+        yield
+
+
+async def serve_http(app: FastAPI, settings: ServiceSettings, stop: asyncio.Event) -> None:
+    """Serve until `stop`, then answer what is being worked on within `drain_seconds`."""
+    config = uvicorn.Config(
+        app,
+        host=settings.http_host,
+        port=settings.http_port,
+        http=_Protocol,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=settings.http_read_seconds,
+        timeout_graceful_shutdown=int(settings.drain_seconds),
+        server_header=False,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    server.should_exit = True
+    await serving
