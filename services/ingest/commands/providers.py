@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.ingest.commands.editing import CREATED, By, Put, decide
 from services.ingest.model import Client, Metric, Provider
 from services.ingest.store import metrics, providers
+from shared import audit
 from shared.contracts.workforce import Aggregation, Direction, MetricDefined, MissingData
 from shared.errors import Conflict, FieldProblem, RuleViolation
 from shared.messaging import outbox
@@ -17,7 +18,7 @@ async def add_provider(tx: AsyncConnection, provider: Provider, by: By) -> tuple
     """The provider and whether it is new."""
     kept = await providers.add_or_read_provider(tx, provider)
     if kept is None:
-        await by.record(tx, "provider.created", f"provider/{provider.id}")
+        await audit.record(tx, by.actor, by.now, "provider.created", f"provider/{provider.id}")
         return provider, True
     if kept.name != provider.name:
         raise Conflict("a provider of this id exists under another name", code="provider-exists")
@@ -37,7 +38,7 @@ async def put_client(tx: AsyncConnection, client: Client, if_match: Precondition
             raise RuleViolation("people or sources work there", code="line-of-business-in-use", problems=[problem])
         await providers.change_client(tx, by.provider, client, put.version)
     if put.changed:
-        await by.record(tx, "client.saved", f"client/{client.id}", version=put.version)
+        await audit.record(tx, by.actor, by.now, "client.saved", f"client/{client.id}", version=put.version)
     return put
 
 
@@ -52,7 +53,7 @@ async def put_metric(tx: AsyncConnection, metric: Metric, if_match: Precondition
         await metrics.change(tx, by.provider, metric, put.version)
     if put.changed:
         outbox.append(tx, [_defined(metric, put.version, by)])
-        await by.record(tx, "metric.saved", f"metric/{metric.key}", version=put.version)
+        await audit.record(tx, by.actor, by.now, "metric.saved", f"metric/{metric.key}", version=put.version)
     return put
 
 
