@@ -5,7 +5,6 @@ after `KAFKA_VERSION` has been changed.
 """
 
 import logging
-import os
 import shutil
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from deploy.local.files import locked
 from deploy.local.processes import LocalStackError
+from deploy.local.settings import LocalSettings
 
 KAFKA_VERSION = "4.1.2"
 _LIST = Path(__file__).with_name("kafka-jars.txt")
@@ -64,8 +64,7 @@ def listed_jars() -> list[Jar]:
 
 
 def default_cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "plumbline" / f"kafka-{KAFKA_VERSION}"
+    return LocalSettings.read().xdg_cache_home / "plumbline" / f"kafka-{KAFKA_VERSION}"
 
 
 def _download(jars: list[Jar], folder: Path, progress: Progress) -> None:
