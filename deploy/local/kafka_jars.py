@@ -47,7 +47,10 @@ class Jar:
 def cached_jars(progress: Progress | None = None, cache: Path | None = None) -> list[Path]:
     """The verified jars, downloaded if the cache lacks them; a jar with other contents than listed is refused."""
     folder = cache or default_cache()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LocalStackError(f"{error}: Kafka's jars are kept under XDG_CACHE_HOME, or .cache at home") from error
     jars = listed_jars()
     with locked(folder / ".lock"):
         missing = [jar for jar in jars if not (folder / jar.filename).exists()]

