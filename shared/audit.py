@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -23,23 +23,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import telemetry
-from shared.contracts.ids import ProviderId
+from shared.messaging.schema import PROVIDER_SETTING
 
-Outcome = Literal["done", "refused"]
 _FIRST = bytes(32)
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """Who did what to what. `action` reads `session.published`, `object` `session/01…`; no personal data in either."""
-
-    provider: ProviderId
-    at: datetime
-    actor: str
-    action: str
-    object: str
-    outcome: Outcome = "done"
-    detail: Mapping[str, str | int | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +53,14 @@ def _hash(
     return hashlib.sha256(_canonical(entry).encode()).digest()
 
 
-# The no-op update locks the head and reads its newest value in one statement, whether or not it existed.
-_LOCK_HEAD = text("""
-    INSERT INTO audit_heads (provider_id, sequence, hash) VALUES (:provider, 0, :first)
+# The no-op update locks the head and reads its newest value in one statement, whether or not it existed. A transaction
+# that no provider has entered has no chain: row security refuses the null.
+_LOCK_HEAD = text(f"""
+    INSERT INTO audit_heads (provider_id, sequence, hash)
+    VALUES (nullif(current_setting('{PROVIDER_SETTING}'), ''), 0, :first)
     ON CONFLICT (provider_id) DO UPDATE SET sequence = audit_heads.sequence
-    RETURNING sequence, hash
-""")
+    RETURNING provider_id, sequence, hash
+""")  # noqa: S608 - only our own setting's name is put in
 _APPEND = text("""
     WITH head AS (UPDATE audit_heads SET sequence = :sequence, hash = :hash WHERE provider_id = :provider)
     INSERT INTO audit_entries
@@ -81,31 +69,42 @@ _APPEND = text("""
 """)
 
 
-async def record(tx: AsyncConnection, entry: Entry) -> None:
-    """Append to the chain if and only if `tx`, which must be confined to `entry.provider`, commits.
+async def record(
+    tx: AsyncConnection,
+    by: str,
+    now: datetime,
+    action: str,
+    subject: str,
+    outcome: Literal["done", "refused"] = "done",
+    /,
+    **detail: str | int | None,
+) -> None:
+    """Append to the chain of the provider to whom `tx` is confined, if and only if `tx` commits.
 
-    Call it last: from here to the commit every other audited action of this provider waits.
+    `by` is a principal's subject, or the name of what acts without one. `action` reads `session.published`, `subject`
+    `session/01…`; no personal data in either. Call it last: from here to the commit every other audited action of this
+    provider waits.
     """
-    head = (await tx.execute(_LOCK_HEAD, {"provider": entry.provider, "first": _FIRST})).one()
+    head = (await tx.execute(_LOCK_HEAD, {"first": _FIRST})).one()
     sequence, previous = head.sequence + 1, bytes(head.hash)
     trace_id = telemetry.current_trace_id()
     texts = {
-        "actor": entry.actor,
-        "action": entry.action,
-        "object": entry.object,
-        "outcome": entry.outcome,
-        "detail": _canonical(entry.detail),
+        "actor": by,
+        "action": action,
+        "object": subject,
+        "outcome": outcome,
+        "detail": _canonical(detail),
     }
     await tx.execute(
         _APPEND,
         {
             **texts,
-            "provider": entry.provider,
+            "provider": head.provider_id,
             "sequence": sequence,
-            "at": entry.at,
+            "at": now,
             "trace_id": trace_id,
             "previous": previous,
-            "hash": _hash(sequence, previous, entry.provider, entry.at, texts, trace_id),
+            "hash": _hash(sequence, previous, head.provider_id, now, texts, trace_id),
         },
     )
 

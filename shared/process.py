@@ -26,7 +26,7 @@ from shared.messaging.relay import Relay
 from shared.messaging.subscriptions import Subscription, Timer
 from shared.messaging.supervise import Part, run
 from shared.messaging.timers import run_timers
-from shared.settings import ServiceSettings
+from shared.settings import ServiceSettings, mistakes
 from shared.web import Router, Wiring, create_app
 from shared.web.admin import audit_router, dead_letter_router, parked_timer_router
 from shared.web.server import serve_http
@@ -143,8 +143,7 @@ def main(service: Service[S]) -> None:
         settings = service.settings()
     except ValidationError as error:
         prefix = service.settings.model_config["env_prefix"]
-        for problem in error.errors(include_url=False, include_input=False):
-            sys.stderr.write(f"{prefix}{'_'.join(map(str, problem['loc'])).upper()}: {problem['msg']}\n")
+        sys.stderr.writelines(f"{mistake}\n" for mistake in mistakes(error, prefix))
         sys.exit(2)
     if command == "check-config":
         return

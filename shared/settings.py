@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def mistakes(error: ValidationError, prefix: str = "") -> list[str]:
+    """What is wrong, each under the name of its variable, without the values: some are secret."""
+    found = error.errors(include_url=False, include_input=False)
+    return [f"{prefix}{'_'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in found]
 
 
 class KafkaSettings(BaseSettings):

@@ -1,9 +1,12 @@
 """`python -m deploy.local`: the command line of the local stack."""
 
+import sys
+
 import typer
 
 from deploy.local import commands
 from deploy.local.demo.command import demo
+from deploy.local.processes import LocalStackError
 from deploy.local.story import story
 from deploy.verify.command import verify
 
@@ -25,4 +28,7 @@ for command in (
     cli.command()(command)
 
 if __name__ == "__main__":
-    cli()
+    try:
+        cli()
+    except LocalStackError as error:
+        sys.exit(str(error))

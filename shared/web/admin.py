@@ -214,7 +214,8 @@ def dead_letter_router(subscriptions: Sequence[Subscription]) -> Router:
         async with app.database.begin(who.provider) as tx:
             parked = await dead_letters.get(tx, letter, who.provider, lock=True)
             await dead_letters.replay(tx, parked, subscriptions, by=who.subject, now=app.clock())
-            await _record(tx, app.clock(), who, parked, "dead-letter.replayed", {})
+            await _enter_chain(tx, parked, who)
+            await audit.record(tx, who.subject, app.clock(), "dead-letter.replayed", f"dead-letter/{letter}")
             return DeadLetterOut.of(await dead_letters.get(tx, letter, who.provider))
 
     @router.post("/{letter}/discard")
@@ -222,7 +223,9 @@ def dead_letter_router(subscriptions: Sequence[Subscription]) -> Router:
         async with app.database.begin(who.provider) as tx:
             parked = await dead_letters.get(tx, letter, who.provider, lock=True)
             await dead_letters.discard(tx, parked, by=who.subject, reason=body.reason, now=app.clock())
-            await _record(tx, app.clock(), who, parked, "dead-letter.discarded", {"reason": body.reason})
+            await _enter_chain(tx, parked, who)
+            subject = f"dead-letter/{letter}"
+            await audit.record(tx, who.subject, app.clock(), "dead-letter.discarded", subject, reason=body.reason)
             return DeadLetterOut.of(await dead_letters.get(tx, letter, who.provider))
 
     return router
@@ -243,28 +246,19 @@ async def list_parked_timers(who: Watcher, app: App, paging: Paging) -> Page[Par
 async def release_parked_timer(timer: TimerId, who: Operator, app: App) -> None:
     async with app.database.begin(who.provider) as tx:
         released = await timers.release(tx, who.provider, timer)
-        await _record_timer(tx, app.clock(), who, released, "timer.released", {})
+        await enter_provider(tx, released.provider)
+        await audit.record(tx, who.subject, app.clock(), "timer.released", f"timer/{released.kind}/{timer}")
 
 
 @parked_timer_router.post("/{timer}/discard", status_code=204)
 async def discard_parked_timer(timer: TimerId, body: Discard, who: Operator, app: App) -> None:
     async with app.database.begin(who.provider) as tx:
         given_up = await timers.discard(tx, who.provider, timer)
-        await _record_timer(tx, app.clock(), who, given_up, "timer.discarded", {"reason": body.reason})
+        await enter_provider(tx, given_up.provider)
+        subject = f"timer/{given_up.kind}/{timer}"
+        await audit.record(tx, who.subject, app.clock(), "timer.discarded", subject, reason=body.reason)
 
 
-async def _record_timer(
-    tx: AsyncConnection, now: datetime, who: Principal, timer: ParkedTimer, action: str, detail: dict[str, str]
-) -> None:
-    await enter_provider(tx, timer.provider)
-    entry = audit.Entry(timer.provider, now, who.subject, action, f"timer/{timer.kind}/{timer.id}", detail=detail)
-    await audit.record(tx, entry)
-
-
-async def _record(
-    tx: AsyncConnection, now: datetime, who: Principal, letter: DeadLetter, action: str, detail: dict[str, str]
-) -> None:
-    # In the chain of whose data it was, even when an operator of the platform acted: that provider must see it.
-    provider = letter.provider or who.provider or PLATFORM
-    await enter_provider(tx, provider)
-    await audit.record(tx, audit.Entry(provider, now, who.subject, action, f"dead-letter/{letter.id}", detail=detail))
+async def _enter_chain(tx: AsyncConnection, letter: DeadLetter, who: Principal) -> None:
+    """The chain of whose data it was, even when an operator of the platform acted: that provider must see it."""
+    await enter_provider(tx, letter.provider or who.provider or PLATFORM)

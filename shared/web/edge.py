@@ -10,9 +10,12 @@ from time import perf_counter
 
 from opentelemetry.trace import SpanKind, StatusCode
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import telemetry
+from shared.errors import FieldProblem
+from shared.field_problems import FieldProblem
 from shared.web.body import limited
 from shared.web.problems import on_unexpected, problem
 
@@ -26,6 +29,14 @@ _HEADERS = {
     b"referrer-policy": b"no-referrer",
     b"strict-transport-security": b"max-age=31536000; includeSubDomains",
     b"x-content-type-options": b"nosniff",
+}
+
+# Somebody on the way may have believed the one of two that we do not.
+_ONCE = {
+    b"authorization": "Authorization",
+    b"x-api-key": "X-API-Key",
+    b"idempotency-key": "Idempotency-Key",
+    b"if-match": "If-Match",
 }
 
 
@@ -66,14 +77,9 @@ class Edge:
                 message["headers"] = _completed(message.get("headers", ()), trace_id)
             await send(message)
 
-        if b"%00" in scope["query_string"] or "\0" in scope["path"]:
-            # PostgreSQL refuses such a parameter with an error that would look like a bug of ours.
-            await problem(400, "nul-character", "no parameter can hold the character NUL")(
-                scope, receive, send_with_headers
-            )
-            return status
         try:
-            await self._app(scope, limited(scope, receive, self._read_seconds), send_with_headers)
+            app = _objection(scope) or self._app
+            await app(scope, limited(scope, receive, self._read_seconds), send_with_headers)
         except ClientDisconnect:
             return status or _CLIENT_GONE
         except Exception as error:
@@ -81,6 +87,18 @@ class Edge:
                 raise  # half an answer is out: the server must cut the connection
             await on_unexpected(error)(scope, receive, send_with_headers)
         return status
+
+
+def _objection(scope: Scope) -> Response | None:
+    if b"%00" in scope["query_string"] or "\0" in scope["path"]:
+        # PostgreSQL refuses such a parameter with an error that would look like a bug of ours.
+        return problem(400, "nul-character", "no parameter can hold the character NUL")
+    given = [name for name, _ in scope["headers"] if name in _ONCE]
+    twice = [_ONCE[name] for name in _ONCE if given.count(name) > 1]
+    if twice:
+        found = [FieldProblem(name, "repeated", "send it once") for name in twice]
+        return problem(400, "repeated-header", f"sent more than once: {', '.join(twice)}", found)
+    return None
 
 
 def _traceparent(scope: Scope) -> str | None:

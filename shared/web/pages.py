@@ -7,7 +7,8 @@ others. It is opaque to callers and says nothing a row of the page did not.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Generic, TypeVar
@@ -25,6 +26,7 @@ M = TypeVar("M", bound=BaseModel)
 K = TypeVar("K", bound=tuple[object, ...])
 
 MAX_CSV_ROWS = 10_000
+_QUALITY = re.compile(r"q=([01](?:\.[0-9]*)?)")
 
 
 class Page(BaseModel, Generic[M]):
@@ -89,6 +91,25 @@ def _require_storable(value: object) -> None:
         value.astimezone(UTC)
 
 
+def _prefers_csv(accept: str) -> bool:
+    """Whether CSV is welcome more than JSON, or as much and asked for by a closer name."""
+    qualities = dict(_ranges(accept))
+
+    def welcome(*names: str) -> tuple[float, int]:
+        """Of the names that fit, from the closest to the widest, only the closest that is sent counts."""
+        return next(((qualities[name], -far) for far, name in enumerate(names) if name in qualities), (0, -len(names)))
+
+    csv = welcome("text/csv", "text/*", "*/*")
+    return csv[0] > 0 and csv > welcome("application/json", "application/*", "*/*")
+
+
+def _ranges(accept: str) -> Iterator[tuple[str, float]]:
+    for each in accept.lower().split(","):
+        name, *parameters = (part.strip() for part in each.split(";"))
+        given = (_QUALITY.fullmatch(parameter) for parameter in parameters)
+        yield name, next((float(found[1]) for found in given if found), 1)
+
+
 async def paging(
     request: Request,
     limit: Annotated[
@@ -96,7 +117,7 @@ async def paging(
     ] = None,
     cursor: Annotated[str | None, Query(max_length=1000)] = None,
 ) -> PageRequest:
-    csv = request.headers.get("accept", "").split(";")[0].strip() == "text/csv"
+    csv = _prefers_csv(",".join(request.headers.getlist("accept")))
     most = MAX_CSV_ROWS if csv else 200
     if limit is not None and limit > most:
         raise Refusal(

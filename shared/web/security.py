@@ -76,16 +76,6 @@ async def on_forbidden(request: Request, error: Forbidden) -> Response:
     who: Principal | None = getattr(request.state, "principal", None)
     provider = (who and who.provider) or PLATFORM
     async with app.database.begin(provider) as tx:
-        await audit.record(
-            tx,
-            audit.Entry(
-                provider,
-                app.clock(),
-                actor=who.subject if who else "-",
-                action="access.refused",
-                object=route_template(request),
-                outcome="refused",
-                detail={"reason": error.reason},
-            ),
-        )
+        by, route = who.subject if who else "-", route_template(request)
+        await audit.record(tx, by, app.clock(), "access.refused", route, "refused", reason=error.reason)
     return await on_domain_error(request, error)

@@ -38,7 +38,7 @@ async def test_a_rating_is_stored_and_announced_under_the_raters_name(world: Wor
 async def test_saying_the_same_again_is_no_revision_and_another_opinion_is(world: World) -> None:
     await deliver(world, cycle(1))
     await by(world, "e-2", said())
-    again = (await by(world, "e-2", said(rating="3.0"))).json()
+    again = (await by(world, "e-2", said(rating="3." + "0" * 20_000))).json()
     assert (again["accepted"], again["duplicates"]) == (0, 1)
     changed = (await by(world, "e-2", said(rating=4))).json()
     assert changed["items"][0]["revision"] == 2

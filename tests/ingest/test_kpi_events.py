@@ -228,6 +228,13 @@ async def test_a_digit_of_a_json_number_is_never_lost(world: World) -> None:
     assert codes(rounded.json()) == [(0, "number-not-exact", "/numerator")]
 
 
+async def test_zeros_that_say_nothing_are_not_kept(world: World) -> None:
+    for place, sent in enumerate(["7." + "0" * 20_000, "0e-20000", "0e-400", "-0.0", "0e99999"]):
+        answer = await world.send(seen(f"evt-{place}", numerator=sent))
+        assert answer.json()["accepted"] == 1, sent[:10]
+    assert [one["numerator"] for one in await world.announced("plumbline.kpi.%")] == ["7", "0", "0", "0", "0"]
+
+
 async def test_the_trace_leads_from_the_request_to_the_journal(world: World) -> None:
     await world.send(seen())
     story = (await world.get("/kpi-events/acd/evt-1")).json()

@@ -103,7 +103,8 @@ async def test_a_metric_is_not_saved_without_who_what_and_how(world: World) -> N
 
 
 async def test_a_metric_is_announced_with_each_version_and_keeps_its_aggregation(world: World) -> None:
-    changed = await world.put("/metrics/aht", metric(precision=2, minimum_volume=20), **{"If-Match": '"1"'})
+    wanted = metric(precision=2, minimum_volume="20." + "0" * 20_000)
+    changed = await world.put("/metrics/aht", wanted, **{"If-Match": '"1"'})
     assert changed.json()["version"] == 2
     versions = [one["version"] for one in await world.announced("plumbline.metrics.%") if one["metric"] == "aht"]
     assert versions == [1, 2]

@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from deploy.local.databases import DatabaseUrls
 from deploy.local.postgres import PostgresServer
 from shared import audit
-from shared.audit import Entry, Verification
+from shared.audit import Verification
 from shared.contracts.ids import ProviderId
 from shared.database import Database
 
@@ -24,14 +24,14 @@ ACME, BETA = ProviderId("acme"), ProviderId("beta")
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def entry(provider: ProviderId = ACME, action: str = "session.published") -> Entry:
-    return Entry(provider, NOON, "ada", action, "session/01", detail={"reason": "Grüße", "people": 3, "note": None})
+async def publish(tx: AsyncConnection) -> None:
+    await audit.record(tx, "ada", NOON, "session.published", "session/01", reason="Grüße", people=3, note=None)
 
 
-async def grow(database: Database, count: int, provider: ProviderId = ACME) -> None:
+async def grow(database: Database, count: int, provider: ProviderId | None = ACME) -> None:
     for _ in range(count):
         async with database.begin(provider) as tx:
-            await audit.record(tx, entry(provider))
+            await publish(tx)
 
 
 async def verified(database: Database, provider: ProviderId = ACME) -> Verification:
@@ -68,6 +68,11 @@ async def test_entries_of_one_provider_form_one_chain_beside_the_others(machiner
     assert await verified(machinery, BETA) == Verification(2, None)
 
 
+async def test_what_is_done_for_no_provider_has_no_chain(machinery: Database) -> None:
+    with pytest.raises(DBAPIError, match="row-level security"):
+        await grow(machinery, 1, provider=None)
+
+
 async def test_twenty_at_once_stand_one_after_the_other(machinery: Database) -> None:
     await asyncio.gather(*(grow(machinery, 1) for _ in range(20)))
     assert await verified(machinery) == Verification(20, None)
@@ -77,7 +82,7 @@ async def test_what_is_rolled_back_leaves_no_entry(machinery: Database) -> None:
     await grow(machinery, 1)
     with pytest.raises(RuntimeError):
         async with machinery.begin(ACME) as tx:
-            await audit.record(tx, entry())
+            await publish(tx)
             raise RuntimeError
     await grow(machinery, 1)
     assert await verified(machinery) == Verification(2, None)

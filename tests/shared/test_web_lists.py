@@ -68,6 +68,38 @@ async def test_a_list_comes_as_csv_with_its_formulas_disarmed(notes: httpx.Async
     assert rows[0] == {"number": "0", "day": "2026-01-01", "text": "'=note 0"}
 
 
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("TEXT/CSV; charset=utf-8", "text/csv"),
+        ("text/html, text/csv;q=0.5", "text/csv"),
+        ("text/csv, */*", "text/csv"),
+        ("text/*", "text/csv"),
+        ("application/json;q=0.3, text/*;q=0.4", "text/csv"),
+        ("application/json;q=0, */*", "text/csv"),
+        ("text/csv;q=0, text/*, */*;q=0.1", "application/json"),
+        ("text/csv;q=0.5, application/json", "application/json"),
+        ("text/csv, application/json", "application/json"),
+        ("text/csv;q=0", "application/json"),
+        ("*/*", "application/json"),
+        ("image/png", "application/json"),
+        (",;q=,text/csv;q=nan;q", "text/csv"),
+        ("", "application/json"),
+    ],
+)
+async def test_a_list_comes_in_the_form_that_is_welcome_more(
+    notes: httpx.AsyncClient, bearer: Bearer, accept: str, kind: str
+) -> None:
+    answer = await notes.get("/v1/notes", headers={**bearer("manager"), "Accept": accept})
+    assert answer.headers["content-type"].partition(";")[0] == kind
+
+
+async def test_what_is_accepted_may_stand_in_several_headers(notes: httpx.AsyncClient, bearer: Bearer) -> None:
+    headers = [*bearer("manager").items(), ("Accept", "application/json;q=0.1"), ("Accept", "text/csv")]
+    answer = await notes.get("/v1/notes", headers=headers)
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+
+
 async def test_a_cut_csv_links_to_its_continuation(notes: httpx.AsyncClient, bearer: Bearer) -> None:
     headers = {**bearer("manager"), "Accept": "text/csv"}
     first = await notes.get("/v1/notes?count=5&limit=3", headers=headers)

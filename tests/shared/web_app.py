@@ -84,9 +84,7 @@ async def publish_note(number: int, who: Editor, app: App, once: Once, fail: boo
     async with app.database.begin(who.tenant) as tx:
 
         async def work() -> NoteOut:
-            await audit.record(
-                tx, audit.Entry(who.tenant, app.clock(), who.subject, "note.published", f"note/{number}")
-            )
+            await audit.record(tx, who.subject, app.clock(), "note.published", f"note/{number}")
             if fail:
                 raise RuleViolation("not today")
             return NoteOut.of(number)
@@ -97,7 +95,7 @@ async def publish_note(number: int, who: Editor, app: App, once: Once, fail: boo
 @router.post("/{number}/failure")
 async def fail_note(number: int, who: Editor, app: App, how: str) -> None:
     async with app.database.begin(who.tenant) as tx:
-        await audit.record(tx, audit.Entry(who.tenant, app.clock(), who.subject, "note.failed", f"note/{number}"))
+        await audit.record(tx, who.subject, app.clock(), "note.failed", f"note/{number}")
         raise {
             "forbidden": Forbidden("not your note"),
             "conflict": Conflict("closed", problems=[FieldProblem("/text", "closed", "nobody writes here any more")]),

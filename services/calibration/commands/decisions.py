@@ -59,8 +59,7 @@ async def note_decision(tx: AsyncConnection, who: Principal, made: Decision) -> 
     judged = made.step.act in (Act.APPROVE, Act.REJECT)
     action = f"{made.case.stage}.{'judged' if judged else 'decided'}"
     subject = f"session/{made.case.session}/subjects/{made.case.employee}"
-    detail = {"version": made.version}
-    await audit.record(tx, audit.Entry(who.tenant, made.at, who.subject, action, subject, detail=detail))
+    await audit.record(tx, who.subject, made.at, action, subject, version=made.version)
 
 
 async def confirm(
@@ -121,8 +120,5 @@ async def confirm_many(
     if made:
         await subjects.save(tx, who.tenant, list(made.values()))
         telemetry.link(await traces.of_scorecards(tx, found.cycle, list(made)))
-        entry = audit.Entry(
-            who.tenant, now, who.subject, "session.confirmations", f"session/{session}", detail={"subjects": len(made)}
-        )
-        await audit.record(tx, entry)
+        await audit.record(tx, who.subject, now, "session.confirmations", f"session/{session}", subjects=len(made))
     return {employee: made.get(employee) or cases.get(employee) for employee in versions}

@@ -11,11 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.calibration import rules
 from services.calibration.commands.access import cycle_of
-from services.calibration.commands.sessions import locked_for, note
+from services.calibration.commands.sessions import locked_for
 from services.calibration.model import Cycle, Move, Session, SessionState
 from services.calibration.store import classifications, sessions, subjects, traces
 from services.calibration.store.classifications import Published
-from shared import telemetry
+from shared import audit, telemetry
 from shared.auth import Principal
 from shared.contracts.ids import Band, SessionId
 from shared.contracts.outcomes import ClassificationPublished, ClassificationRevised
@@ -80,5 +80,5 @@ async def publish(tx: AsyncConnection, who: Principal, session: SessionId, now: 
     done = await sessions.change_state(tx, session, SessionState.PUBLISHED, published_at=now, published_by=who.subject)
     outbox.append(tx, announced(rows))
     telemetry.link(await traces.of_decisions(tx, session))
-    await note(tx, who, now, "session.published", session, {"subjects": len(rows)})
+    await audit.record(tx, who.subject, now, "session.published", f"session/{session}", subjects=len(rows))
     return done, len(rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,18 +20,6 @@ from shared.messaging import timers
 from shared.versions import Precondition
 
 DEADLINE = "session-deadline"
-
-
-async def note(
-    tx: AsyncConnection,
-    who: Principal,
-    now: datetime,
-    action: str,
-    session: SessionId,
-    detail: Mapping[str, str | int | None] | None = None,
-) -> None:
-    entry = audit.Entry(who.tenant, now, who.subject, action, f"session/{session}", detail=detail or {})
-    await audit.record(tx, entry)
 
 
 async def locked_for(tx: AsyncConnection, who: Principal, session: SessionId, move: Move) -> Session:
@@ -63,7 +51,7 @@ async def prepare(
     if made is None:
         raise Conflict("a session with this id exists", code="id-taken")
     await timers.schedule(tx, DEADLINE, who.tenant, [made.id], plan.deadline)
-    await note(tx, who, now, "session.created", made.id, {"cycle": cycle})
+    await audit.record(tx, who.subject, now, "session.created", f"session/{made.id}", cycle=cycle)
     return made
 
 
@@ -78,7 +66,7 @@ async def edit(
     if plan.scope != found.plan.scope and found.state is not SessionState.PREPARED:
         raise Conflict("the subjects are fixed: the scope can no longer change", code="session-state")
     changed = await sessions.change_plan(tx, session, plan)
-    await note(tx, who, now, "session.edited", session)
+    await audit.record(tx, who.subject, now, "session.edited", f"session/{session}")
     return changed
 
 
@@ -102,7 +90,7 @@ async def open_session(
     if not added:
         raise Conflict("nobody with a scorecard is in this scope", code="nobody-in-scope")
     opened = await sessions.change_state(tx, session, SessionState.OPEN, opened_at=now)
-    await note(tx, who, now, "session.opened", session, {"subjects": added, "left_out": taken})
+    await audit.record(tx, who.subject, now, "session.opened", f"session/{session}", subjects=added, left_out=taken)
     return opened
 
 
@@ -121,7 +109,7 @@ async def _require_complete_copy(tx: AsyncConnection, session: Session) -> None:
 async def lock(tx: AsyncConnection, who: Principal, session: SessionId, now: datetime) -> Session:
     await locked_for(tx, who, session, Move.LOCK)
     locked = await sessions.change_state(tx, session, SessionState.LOCKED, locked_at=now)
-    await note(tx, who, now, "session.locked", session)
+    await audit.record(tx, who.subject, now, "session.locked", f"session/{session}")
     return locked
 
 
@@ -131,7 +119,7 @@ async def lock_overdue(tx: AsyncConnection, provider: ProviderId, keys: Sequence
     for session, deadline in await sessions.later_deadlines(tx, keys, now):
         await timers.schedule(tx, DEADLINE, provider, [session], deadline)
     for session in locked:
-        await audit.record(tx, audit.Entry(provider, now, "deadline", "session.locked", f"session/{session}"))
+        await audit.record(tx, "deadline", now, "session.locked", f"session/{session}")
 
 
 async def reopen(
@@ -141,7 +129,7 @@ async def reopen(
     await timers.schedule(tx, DEADLINE, who.tenant, [session], deadline)
     await locked_for(tx, who, session, Move.REOPEN)
     opened = await sessions.change_state(tx, session, SessionState.OPEN, locked_at=None, deadline=deadline)
-    await note(tx, who, now, "session.reopened", session, {"reason": reason})
+    await audit.record(tx, who.subject, now, "session.reopened", f"session/{session}", reason=reason)
     return opened
 
 
@@ -150,5 +138,5 @@ async def cancel(tx: AsyncConnection, who: Principal, session: SessionId, reason
     await locked_for(tx, who, session, Move.CANCEL)
     await subjects.release_subjects(tx, session)
     cancelled = await sessions.change_state(tx, session, SessionState.CANCELLED)
-    await note(tx, who, now, "session.cancelled", session, {"reason": reason})
+    await audit.record(tx, who.subject, now, "session.cancelled", f"session/{session}", reason=reason)
     return cancelled

@@ -62,8 +62,8 @@ async def readjust(
     await _settle(tx, provider, found, moved, heads, currencies, now)
     outbox.append(tx, _events(provider, moved, now))
     posted = sum(each.amount > 0 for each in moved)
-    detail = {"awards": len(found), "entries": posted, "proposed_recoveries": len(moved) - posted}
-    await audit.record(tx, audit.Entry(provider, now, _BY, "awards.readjusted", "awards", detail=detail))
+    counts = {"awards": len(found), "entries": posted, "proposed_recoveries": len(moved) - posted}
+    await audit.record(tx, _BY, now, "awards.readjusted", "awards", **counts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,8 +68,8 @@ async def approve(tx: AsyncConnection, who: Principal, name: RunId, if_match: Pr
             for employee, version in decided
         ],
     )
-    detail = {"computation": run.computation, "awards": len(decided)}
-    await audit.record(tx, audit.Entry(who.tenant, now, who.subject, "run.approved", f"run/{name}", detail=detail))
+    counts = {"computation": run.computation, "awards": len(decided)}
+    await audit.record(tx, who.subject, now, "run.approved", f"run/{name}", **counts)
     return await locked(tx, name)
 
 
@@ -116,6 +116,5 @@ async def accept_recovery(tx: AsyncConnection, who: Principal, name: str, reason
     posting = Posting(chain, head, recovery.amount, run.currency, recovery.run, f"recovery/{name}", reason)
     await ledger.post(tx, who.tenant, [posting], now, who.subject)
     accepted = await recoveries.accept(tx, name, reason, now, who.subject)
-    subject = f"recovery/{name}"
-    await audit.record(tx, audit.Entry(who.tenant, now, who.subject, "recovery.accepted", subject))
+    await audit.record(tx, who.subject, now, "recovery.accepted", f"recovery/{name}")
     return accepted

@@ -25,10 +25,6 @@ from shared.versions import Precondition
 _LATEST = date.max
 
 
-def _entry(who: Principal, now: datetime, action: str, subject: str, **detail: str | int | None) -> audit.Entry:
-    return audit.Entry(who.tenant, now, who.subject, action, subject, detail=detail)
-
-
 def _pay_problems(entries: Sequence[PayEntry], pointer: str) -> Iterator[FieldProblem]:
     free_from = date.min
     for index, entry in enumerate(entries):
@@ -59,7 +55,7 @@ async def set_pay(
         raise PreconditionRequired("somebody recorded this person's pay in the meantime; read it first")
     if changed:
         await runs.make_stale(tx, employees=changed)
-        await audit.record(tx, _entry(who, now, "pay.changed", f"pay/{employee}", version=saved.version))
+        await audit.record(tx, who.subject, now, "pay.changed", f"pay/{employee}", version=saved.version)
     return saved
 
 
@@ -78,7 +74,7 @@ async def load_pay(
     changed = await pay_store.save_pay(tx, who.tenant, people, now, who.subject)
     if changed:
         await runs.make_stale(tx, employees=changed)
-        await audit.record(tx, _entry(who, now, "pay.loaded", "pay", people=len(changed)))
+        await audit.record(tx, who.subject, now, "pay.loaded", "pay", people=len(changed))
     return len(changed)
 
 
@@ -95,7 +91,7 @@ async def set_range(
     saved = await pay_store.save_range(tx, who.tenant, id_, pay_range)
     _refuse_overtaken(current is None, saved.version)
     await runs.make_stale(tx)
-    await audit.record(tx, _entry(who, now, "pay-range.changed", f"pay-range/{id_}", version=saved.version))
+    await audit.record(tx, who.subject, now, "pay-range.changed", f"pay-range/{id_}", version=saved.version)
     return saved
 
 
@@ -128,7 +124,7 @@ async def load_rates(tx: AsyncConnection, who: Principal, rates: Sequence[Rate],
     changed = await pay_store.save_rates(tx, who.tenant, rates)
     if changed:
         await runs.make_stale(tx)
-        await audit.record(tx, _entry(who, now, "exchange-rates.loaded", "exchange-rates", rates=changed))
+        await audit.record(tx, who.subject, now, "exchange-rates.loaded", "exchange-rates", rates=changed)
     return changed
 
 
@@ -140,7 +136,7 @@ async def set_plan(
     if_match.check(current.version if current else 0)
     saved = await plans.save_draft(tx, who.tenant, plan, content)
     _refuse_overtaken(current is None, saved.version)
-    await audit.record(tx, _entry(who, now, "plan.drafted", f"plan/{plan}", version=saved.version))
+    await audit.record(tx, who.subject, now, "plan.drafted", f"plan/{plan}", version=saved.version)
     return saved
 
 
@@ -158,7 +154,7 @@ async def publish_plan(
                 f"nothing has changed since version {newest.version} was published", code="nothing-to-publish"
             )
     published = await plans.publish(tx, plan, now, who.subject)
-    await audit.record(tx, _entry(who, now, "plan.published", f"plan/{plan}", version=published.version))
+    await audit.record(tx, who.subject, now, "plan.published", f"plan/{plan}", version=published.version)
     return published
 
 
@@ -172,5 +168,5 @@ async def set_budget(
     version = await plans.save_budget(tx, who.tenant, budget)
     _refuse_overtaken(current is None, version)
     await runs.make_stale(tx, budget=budget.budget)
-    await audit.record(tx, _entry(who, now, "budget.changed", f"budget/{budget.budget}", version=version))
+    await audit.record(tx, who.subject, now, "budget.changed", f"budget/{budget.budget}", version=version)
     return Budget(budget.budget, version, budget.cycle, budget.plan, budget.currency, budget.terms)

@@ -70,7 +70,7 @@ async def request_run(tx: AsyncConnection, who: Principal, asked: Request, now: 
         raise Conflict(f"there is a run {asked.run} already", code="run-exists", problems=[taken])
     await timers.schedule(tx, TIMER, who.tenant, [run.run], now)
     detail = {"cycle": run.cycle, "plan": run.plan, "budget": run.budget, "partial": run.partial_reason}
-    await audit.record(tx, audit.Entry(who.tenant, now, who.subject, "run.requested", f"run/{run.run}", detail=detail))
+    await audit.record(tx, who.subject, now, "run.requested", f"run/{run.run}", **detail)
     return run
 
 
@@ -88,7 +88,7 @@ async def recompute(tx: AsyncConnection, who: Principal, name: RunId, if_match: 
     await _refuse_incomplete(tx, cycle, run.partial_reason)
     version = await _payable_version(tx, cycle, budget)
     await runs.restart(tx, name, version.version, budget.currency, who.subject, who.employee)
-    await audit.record(tx, audit.Entry(who.tenant, now, who.subject, "run.recomputed", f"run/{name}"))
+    await audit.record(tx, who.subject, now, "run.recomputed", f"run/{name}")
     return await locked(tx, name)
 
 

@@ -6,19 +6,17 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Required
 
-from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter
+from pydantic import ConfigDict, StringConstraints, TypeAdapter
 from typing_extensions import TypedDict
 
 from services.ingest.api.bodies import Shape
-from services.ingest.api.shapes import Agent
+from services.ingest.api.shapes import Agent, Exact
 from services.ingest.model import Amendment, Observation, Reason, Rejection
 from services.ingest.rules.normal_form import digest, in_utc, plain
 from shared.contracts.ids import IDENTIFIER, EmployeeId, KpiEventId, MetricKey, SourceId
 
 EventId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:~@+=-]{0,127}$")]
 """The source's own id. No slash: `<source>/<id>` names the event within a provider."""
-Exact = Annotated[Decimal, Field(max_digits=15)]
-"""Fifteen digits are what a number in anybody's JSON keeps."""
 Moment = Annotated[
     str,
     StringConstraints(

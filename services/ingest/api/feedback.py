@@ -11,7 +11,7 @@ from fastapi import Query, Request, Response
 from pydantic import BaseModel, Field, TypeAdapter
 
 from services.ingest.api.bodies import Documents, Shape, alone, one_or_many, read_documents
-from services.ingest.api.shapes import Prose, RejectionOut, by
+from services.ingest.api.shapes import Prose, RejectionOut, WithoutIdleZeros, by
 from services.ingest.commands.feedback import Outcome, submit_feedback
 from services.ingest.model import Rating, Rejection
 from services.ingest.rules.feedback import NOT_YOURS
@@ -37,7 +37,7 @@ class RatingIn(Body):
     cycle: Annotated[CycleId, IDENTIFIER]
     employee: Annotated[EmployeeId, IDENTIFIER]
     category: FeedbackCategory
-    rating: Annotated[Decimal, Field(ge=1, le=100, max_digits=7, decimal_places=4)]
+    rating: Annotated[Decimal, Field(ge=1, le=100, max_digits=7, decimal_places=4), WithoutIdleZeros]
     comment: Prose = ""
     rater: Annotated[EmployeeId, IDENTIFIER] | None = None
 

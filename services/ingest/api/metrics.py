@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from fastapi import Response
 from pydantic import BaseModel, Field
 
-from services.ingest.api.shapes import Id, Text, answer_put, by
+from services.ingest.api.shapes import Id, Text, WithoutIdleZeros, answer_put, by
 from services.ingest.commands import metrics as commands
 from services.ingest.model import Kept, Metric
 from services.ingest.store import metrics as store
@@ -35,7 +35,7 @@ class MetricIn(Body):
     aggregation: Aggregation
     precision: Annotated[int, Field(ge=0, le=15)]
     missing_data: MissingData = MissingData.EXCLUDE_AND_REWEIGHT
-    minimum_volume: Annotated[Decimal, Field(ge=0, max_digits=15)] = Decimal(0)
+    minimum_volume: Annotated[Decimal, Field(ge=0, max_digits=15), WithoutIdleZeros] = Decimal(0)
     developmental_only: bool = False
 
     def metric(self, key: MetricKey) -> Metric:

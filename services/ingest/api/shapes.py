@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated, Self
 
 from fastapi import Response
-from pydantic import BaseModel, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from services.ingest.commands.editing import By, Put
 from services.ingest.model import Rejection
+from services.ingest.rules.normal_form import plain
 from shared.auth import Principal
 from shared.contracts.ids import IDENTIFIER
 from shared.versions import etag
@@ -23,6 +25,11 @@ Prose = Annotated[str, StringConstraints(max_length=4_000, pattern=r"^[^\x00-\x0
 Agent = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 Id = Annotated[str, IDENTIFIER]
+
+# 0e-20000, and 1 with as many decimals of zero, are short numbers to every limit of digits, and no column holds them.
+WithoutIdleZeros = AfterValidator(lambda value: Decimal(plain(value)))
+Exact = Annotated[Decimal, Field(max_digits=15), WithoutIdleZeros]
+"""Fifteen digits are what a number in anybody's JSON keeps."""
 
 
 class RejectionOut(BaseModel):

@@ -6,10 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from services.ingest.model import Kept
-from shared import audit
 from shared.contracts.ids import ProviderId
 from shared.versions import Precondition
 
@@ -23,10 +20,6 @@ class By:
     provider: ProviderId
     actor: str
     now: datetime
-
-    async def record(self, tx: AsyncConnection, action: str, subject: str, **detail: str | int | None) -> None:
-        entry = audit.Entry(self.provider, self.now, self.actor, action, subject, detail=detail)
-        await audit.record(tx, entry)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from services.ingest.commands.editing import By, Put
 from services.ingest.model import Employee, Rejection
 from services.ingest.rules import workforce
 from services.ingest.store import employees, providers
+from shared import audit
 from shared.contracts.ids import ClientId, EmployeeId
 from shared.contracts.workforce import Absence, Assignment, EmployeeChanged
 from shared.errors import Conflict, RuleViolation
@@ -42,7 +43,7 @@ async def put_employee(tx: AsyncConnection, person: Employee, if_match: Precondi
         raise Conflict("somebody else created this person in the meantime; read it", code="created-meanwhile")
     if kept is not None and not versions:
         return Put(kept.version, created=False, changed=False)
-    await by.record(tx, "employee.saved", f"employee/{person.id}", version=versions[person.id])
+    await audit.record(tx, by.actor, by.now, "employee.saved", f"employee/{person.id}", version=versions[person.id])
     return Put(versions[person.id], created=kept is None, changed=True)
 
 
@@ -63,7 +64,7 @@ async def load_employees(tx: AsyncConnection, items: Sequence[tuple[int, Employe
     created = sum(version == 1 for version in versions.values())
     if versions:
         changed = len(versions) - created
-        await by.record(tx, "employees.loaded", "employees", created=created, changed=changed)
+        await audit.record(tx, by.actor, by.now, "employees.loaded", "employees", created=created, changed=changed)
     return Loaded(created, len(versions) - created, len(people) - len(versions), rejected)
 
 

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.ingest.commands.editing import By, Put, decide
 from services.ingest.model import Metric
 from services.ingest.store import metrics
+from shared import audit
 from shared.contracts.workforce import Aggregation, Direction, MetricDefined, MissingData
 from shared.errors import RuleViolation
 from shared.field_problems import FieldProblem
@@ -25,7 +26,7 @@ async def put_metric(tx: AsyncConnection, metric: Metric, if_match: Precondition
         await metrics.change(tx, by.provider, metric, put.version)
     if put.changed:
         outbox.append(tx, [_defined(metric, put.version, by)])
-        await by.record(tx, "metric.saved", f"metric/{metric.key}", version=put.version)
+        await audit.record(tx, by.actor, by.now, "metric.saved", f"metric/{metric.key}", version=put.version)
     return put
 
 

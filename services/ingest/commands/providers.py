@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.ingest.commands.editing import By, Put, decide
 from services.ingest.model import Client, Provider
 from services.ingest.store import providers
+from shared import audit
 from shared.errors import Conflict, RuleViolation
 from shared.field_problems import FieldProblem
 from shared.versions import Precondition
@@ -16,7 +17,7 @@ async def add_provider(tx: AsyncConnection, provider: Provider, by: By) -> tuple
     """The provider and whether it is new."""
     kept = await providers.add_or_read_provider(tx, provider)
     if kept is None:
-        await by.record(tx, "provider.created", f"provider/{provider.id}")
+        await audit.record(tx, by.actor, by.now, "provider.created", f"provider/{provider.id}")
         return provider, True
     if kept.name != provider.name:
         raise Conflict("a provider of this id exists under another name", code="provider-exists")
@@ -36,5 +37,5 @@ async def put_client(tx: AsyncConnection, client: Client, if_match: Precondition
             raise RuleViolation("people or sources work there", code="line-of-business-in-use", problems=[problem])
         await providers.change_client(tx, by.provider, client, put.version)
     if put.changed:
-        await by.record(tx, "client.saved", f"client/{client.id}", version=put.version)
+        await audit.record(tx, by.actor, by.now, "client.saved", f"client/{client.id}", version=put.version)
     return put

@@ -12,6 +12,7 @@ from services.ingest.model import AgentMapping, Rejection, Scope, Source
 from services.ingest.rules import workforce
 from services.ingest.store import employees, providers, sources
 from services.ingest.store.sources import KeyRow
+from shared import audit
 from shared.auth import mint_api_key
 from shared.contracts.ids import SourceId
 from shared.errors import Conflict, NotFound, RuleViolation
@@ -38,7 +39,7 @@ async def put_source(tx: AsyncConnection, source: Source, if_match: Precondition
     if kept is not None and put.changed:
         await sources.change_source(tx, by.provider, source, put.version)
     if put.changed:
-        await by.record(tx, "source.saved", f"source/{source.id}", version=put.version)
+        await audit.record(tx, by.actor, by.now, "source.saved", f"source/{source.id}", version=put.version)
     return put
 
 
@@ -60,14 +61,14 @@ async def issue_key(
     text, key = mint_api_key()
     row = KeyRow(key.id, source, key.digest, tuple(scopes), by.now, expires_at, None)
     await sources.add_key(tx, by.provider, row, by.actor)
-    await by.record(tx, "source-key.issued", f"source/{source}", key=key.id)
+    await audit.record(tx, by.actor, by.now, "source-key.issued", f"source/{source}", key=key.id)
     return text, row
 
 
 async def revoke_key(tx: AsyncConnection, source: SourceId, key_id: str, by: By) -> None:
     if not await sources.revoke_key(tx, source, key_id, by.now):
         raise NotFound("the source has no key of this id")
-    await by.record(tx, "source-key.revoked", f"source/{source}", key=key_id)
+    await audit.record(tx, by.actor, by.now, "source-key.revoked", f"source/{source}", key=key_id)
 
 
 async def map_agents(
@@ -94,5 +95,5 @@ async def map_agents(
             saved[mapping.agent, mapping.valid_from] = mapping
     if saved:
         await sources.save_mappings(tx, by.provider, source, list(saved.values()))
-        await by.record(tx, "source-agents.saved", f"source/{source}", mappings=len(saved))
+        await audit.record(tx, by.actor, by.now, "source-agents.saved", f"source/{source}", mappings=len(saved))
     return len(items) - unchanged - len(rejected), unchanged, rejected

@@ -37,7 +37,7 @@ async def put(
         return found
     if current is None and saved[0].version > 1:
         raise PreconditionFailed("somebody created this contact in the meantime; read it first")
-    await _record(tx, provider, by, "contact.saved", contact.employee, now)
+    await audit.record(tx, by, now, "contact.saved", f"contact/{contact.employee}")
     return saved[0]
 
 
@@ -49,8 +49,7 @@ async def load(
     created = sum(contact.version == 1 for contact in saved)
     loaded = Loaded(created, len(saved) - created, len(given) - len(saved))
     if saved:
-        detail = {"created": loaded.created, "changed": loaded.changed}
-        await audit.record(tx, audit.Entry(provider, now, by, "contacts.loaded", "contacts", detail=detail))
+        await audit.record(tx, by, now, "contacts.loaded", "contacts", created=created, changed=loaded.changed)
     return loaded
 
 
@@ -62,7 +61,7 @@ async def delete(
         raise NotFound("there is no such contact")
     if_match.check(current.version)
     await contacts.delete(tx, provider, employee)
-    await _record(tx, provider, by, "contact.deleted", employee, now)
+    await audit.record(tx, by, now, "contact.deleted", f"contact/{employee}")
 
 
 async def put_preferences(
@@ -75,9 +74,3 @@ async def put_preferences(
     if saved is None:
         raise PreconditionFailed("these preferences were changed in the meantime; read them again")
     return saved
-
-
-async def _record(
-    tx: AsyncConnection, provider: ProviderId, by: str, action: str, employee: str, now: datetime
-) -> None:
-    await audit.record(tx, audit.Entry(provider, now, by, action, f"contact/{employee}"))

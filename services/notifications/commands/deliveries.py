@@ -99,7 +99,7 @@ async def retry(
     again = await deliveries.lock(tx, provider, delivery)
     if again is None:
         raise NotFound("there is no such delivery")
-    await audit.record(tx, audit.Entry(provider, now, by, "delivery.retried", f"delivery/{delivery}"))
+    await audit.record(tx, by, now, "delivery.retried", f"delivery/{delivery}")
     return again
 
 
@@ -157,22 +157,9 @@ async def _judge_endpoints(
         paused = {each: (before + 1, pause_after(before + 1, now)) for each, before in strikes.items()}
         await endpoints.pause(tx, provider, paused)
     if gone:
-        await _disable(tx, provider, gone, now)
-
-
-async def _disable(tx: AsyncConnection, provider: ProviderId, gone: set[EndpointId], now: datetime) -> None:
-    for endpoint in sorted(await endpoints.disable(tx, provider, gone, "gone")):
-        await audit.record(
-            tx,
-            audit.Entry(
-                provider,
-                now,
-                "notifications",
-                "webhook-endpoint.disabled",
-                f"webhook-endpoint/{endpoint}",
-                detail={"reason": "gone"},
-            ),
-        )
+        for endpoint in sorted(await endpoints.disable(tx, provider, gone, "gone")):
+            subject = f"webhook-endpoint/{endpoint}"
+            await audit.record(tx, "notifications", now, "webhook-endpoint.disabled", subject, reason="gone")
 
 
 def _by_provider(leased: Iterable[queue.Leased]) -> Mapping[ProviderId, list[DeliveryId]]:

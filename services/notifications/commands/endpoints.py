@@ -38,7 +38,7 @@ async def create(tx: AsyncConnection, provider: ProviderId, new: NewEndpoint, *,
     made = await endpoints.insert(
         tx, provider, url=new.url, kinds=new.kinds, description=new.description, secret=new.secret, now=now
     )
-    await _record(tx, provider, by, "created", made.id, now)
+    await audit.record(tx, by, now, "webhook-endpoint.created", f"webhook-endpoint/{made.id}")
     return made
 
 
@@ -69,7 +69,7 @@ async def change(
             disabled_reason=reason,
         ),
     )
-    await _record(tx, provider, by, "changed", endpoint, now)
+    await audit.record(tx, by, now, "webhook-endpoint.changed", f"webhook-endpoint/{endpoint}")
     return saved
 
 
@@ -80,7 +80,7 @@ async def rotate(
     await _locked(tx, provider, endpoint)
     until = now + OVERLAP
     rotated = await endpoints.rotate(tx, provider, endpoint, secret, until)
-    await _record(tx, provider, by, "secret-rotated", endpoint, now)
+    await audit.record(tx, by, now, "webhook-endpoint.secret-rotated", f"webhook-endpoint/{endpoint}")
     return rotated, until
 
 
@@ -90,7 +90,7 @@ async def delete(
     current = await _locked(tx, provider, endpoint)
     if_match.check(current.version)
     await endpoints.delete(tx, provider, endpoint, now)
-    await _record(tx, provider, by, "deleted", endpoint, now)
+    await audit.record(tx, by, now, "webhook-endpoint.deleted", f"webhook-endpoint/{endpoint}")
 
 
 async def _locked(tx: AsyncConnection, provider: ProviderId, endpoint: EndpointId) -> Endpoint:
@@ -98,10 +98,3 @@ async def _locked(tx: AsyncConnection, provider: ProviderId, endpoint: EndpointI
     if found is None:
         raise NotFound("there is no such webhook endpoint")
     return found
-
-
-async def _record(
-    tx: AsyncConnection, provider: ProviderId, by: str, action: str, endpoint: EndpointId, now: datetime
-) -> None:
-    entry = audit.Entry(provider, now, by, f"webhook-endpoint.{action}", f"webhook-endpoint/{endpoint}")
-    await audit.record(tx, entry)

@@ -11,8 +11,7 @@ from services.scoring.commands import announcing
 from services.scoring.model.cycles import CycleState
 from services.scoring.model.scorecards import Acceptance, ScorecardVersion, Status
 from services.scoring.store import cycles, scorecards
-from shared import telemetry
-from shared.audit import Entry, record
+from shared import audit, telemetry
 from shared.auth import Principal
 from shared.contracts.ids import CycleId, EmployeeId
 from shared.errors import Conflict, Forbidden, NotFound, PreconditionFailed
@@ -50,15 +49,6 @@ async def accept(
     await scorecards.save(tx, who.tenant, [accepted])
     telemetry.link([await scorecards.made_by(tx, who.tenant, cycle_id, employee, version)])
     outbox.append(tx, [announcing.scorecard_computed(who.tenant, accepted)])
-    await record(
-        tx,
-        Entry(
-            who.tenant,
-            now,
-            who.subject,
-            "scorecard.accepted",
-            f"scorecard/{cycle_id}/{employee}",
-            detail={"late_version": version, "reason": reason},
-        ),
-    )
+    subject = f"scorecard/{cycle_id}/{employee}"
+    await audit.record(tx, who.subject, now, "scorecard.accepted", subject, late_version=version, reason=reason)
     return accepted

@@ -13,7 +13,7 @@ from services.scoring.model.cycles import Cycle, CycleState, Period
 from services.scoring.rules import bands
 from services.scoring.rules.templates import unknown_gate_bands
 from services.scoring.store import cycles, templates
-from shared.audit import Entry, record
+from shared import audit
 from shared.auth import Principal
 from shared.contracts.ids import CycleId
 from shared.errors import Conflict, NotFound, refuse_any
@@ -35,7 +35,7 @@ async def open_cycle(
     refuse_any(unknown_gate_bands(in_use, period), "gate-band-unknown")
     await timers.schedule(tx, SWEEP, who.tenant, [sweep_key(cycle_id)], now)
     outbox.append(tx, [announcing.cycle_changed(who.tenant, cycle)])
-    await record(tx, Entry(who.tenant, now, who.subject, "cycle.opened", f"cycle/{cycle_id}"))
+    await audit.record(tx, who.subject, now, "cycle.opened", f"cycle/{cycle_id}")
     return cycle
 
 
@@ -46,7 +46,7 @@ async def begin_freeze(tx: AsyncConnection, who: Principal, cycle_id: CycleId, n
         raise Conflict(f"the cycle is {cycle.state}, not open", code="not-open")
     changed = await announce(tx, who.tenant, replace(cycle, state=CycleState.FREEZING))
     await timers.schedule(tx, FREEZE, who.tenant, [cycle_id], now)
-    await record(tx, Entry(who.tenant, now, who.subject, "cycle.freeze-requested", f"cycle/{cycle_id}"))
+    await audit.record(tx, who.subject, now, "cycle.freeze-requested", f"cycle/{cycle_id}")
     return changed
 
 
@@ -56,7 +56,7 @@ async def close(tx: AsyncConnection, who: Principal, cycle_id: CycleId, now: dat
     if cycle.state is not CycleState.FROZEN:
         raise Conflict(f"the cycle is {cycle.state}, not frozen", code="not-frozen")
     changed = await announce(tx, who.tenant, replace(cycle, state=CycleState.CLOSED))
-    await record(tx, Entry(who.tenant, now, who.subject, "cycle.closed", f"cycle/{cycle_id}"))
+    await audit.record(tx, who.subject, now, "cycle.closed", f"cycle/{cycle_id}")
     return changed
 
 

@@ -20,7 +20,7 @@ from services.scoring.model.templates import (
 )
 from services.scoring.rules.templates import draft_problems, publication_problems
 from services.scoring.store import cycles, templates
-from shared.audit import Entry, record
+from shared import audit
 from shared.auth import Principal
 from shared.contracts.ids import TemplateId
 from shared.errors import Conflict, NotFound, refuse_any
@@ -35,7 +35,7 @@ async def create(
         if await templates.heads(tx, who.tenant, template=template):
             raise Conflict("there is a template of this id", code="template-exists")
         raise Conflict("another template has this selector", code="selector-taken")
-    await record(tx, Entry(who.tenant, now, who.subject, "template.created", f"template/{template}"))
+    await audit.record(tx, who.subject, now, "template.created", f"template/{template}")
     return TemplateHead(template, name, selector, 0, ())
 
 
@@ -45,7 +45,7 @@ async def add_version(tx: AsyncConnection, who: Principal, content: TemplateVers
         raise NotFound("there is no such template")
     refuse_any(draft_problems(content), "version-refused")
     version = await templates.add_version(tx, who.tenant, content)
-    await record(tx, Entry(who.tenant, now, who.subject, "template.drafted", f"template/{content.template}/{version}"))
+    await audit.record(tx, who.subject, now, "template.drafted", f"template/{content.template}/{version}")
     return TemplateDraft(replace(content, version=version), VersionState.DRAFT, None, None)
 
 
@@ -76,7 +76,7 @@ async def publish(
     refuse_any(problems, "version-refused")
     await templates.publish(tx, who.tenant, content, rules, by=who.subject, now=now)
     await timers.schedule(tx, SWEEP, who.tenant, [sweep_key(cycle.cycle) for cycle in touched], now)
-    await record(tx, Entry(who.tenant, now, who.subject, "template.published", f"template/{template}/{version}"))
+    await audit.record(tx, who.subject, now, "template.published", f"template/{template}/{version}")
     return TemplateDraft(replace(content, metrics=rules), VersionState.PUBLISHED, now, who.subject)
 
 
