@@ -14,7 +14,6 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared import telemetry
-from shared.errors import FieldProblem
 from shared.field_problems import FieldProblem
 from shared.web.body import limited
 from shared.web.problems import on_unexpected, problem
