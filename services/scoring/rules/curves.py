@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
@@ -47,28 +48,39 @@ def _limit_problems(curve: Curve) -> Iterator[FieldProblem]:
         yield FieldProblem("/accelerator", "not-linear", "a stepped curve holds its last value")
 
 
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A curve's points as exact numbers that rise, and the slopes between them."""
+
+    zs: tuple[Fraction, ...]
+    ys: tuple[Fraction, ...]
+    slopes: tuple[Fraction, ...]
+
+
 @lru_cache(maxsize=4096)
-def _nodes(
-    points: tuple[tuple[Decimal, Decimal], ...], higher_is_better: bool
-) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]]:
+def _line(points: tuple[tuple[Decimal, Decimal], ...], higher_is_better: bool) -> _Line:
     sign = 1 if higher_is_better else -1
-    return tuple(sign * Fraction(x) for x, _ in points), tuple(Fraction(y) for _, y in points)
+    zs = tuple(sign * Fraction(x) for x, _ in points)
+    ys = tuple(Fraction(y) for _, y in points)
+    slopes = tuple(
+        (up - down) / (right - left) for (left, right), (down, up) in zip(pairwise(zs), pairwise(ys), strict=True)
+    )
+    return _Line(zs, ys, slopes)
 
 
 def attainment(curve: Curve, value: Fraction, *, higher_is_better: bool) -> Fraction:
     """Nothing below the first point, which itself counts; beyond the last flat, or accelerated up to the cap."""
-    zs, ys = _nodes(curve.points, higher_is_better)
+    line = _line(curve.points, higher_is_better)
     z = value if higher_is_better else -value
-    left = bisect_right(zs, z) - 1
+    left = bisect_right(line.zs, z) - 1
     if left < 0:
         reached = Fraction(0)
-    elif left == len(zs) - 1:
-        reached = ys[left]
+    elif left == len(line.zs) - 1:
+        reached = line.ys[left]
         if curve.accelerator is not None:
-            reached += Fraction(curve.accelerator) * (z - zs[left])
-    elif curve.shape is Shape.STEPPED or zs[left] == z:
-        reached = ys[left]
+            reached += Fraction(curve.accelerator) * (z - line.zs[left])
+    elif curve.shape is Shape.STEPPED or line.zs[left] == z:
+        reached = line.ys[left]
     else:
-        slope = (ys[left + 1] - ys[left]) / (zs[left + 1] - zs[left])
-        reached = ys[left] + slope * (z - zs[left])
+        reached = line.ys[left] + line.slopes[left] * (z - line.zs[left])
     return reached if curve.cap is None else min(reached, Fraction(curve.cap))

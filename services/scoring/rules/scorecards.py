@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 
@@ -11,7 +11,7 @@ from services.scoring.model.cycles import Period
 from services.scoring.model.facts import Source, Sums
 from services.scoring.model.people import Placement, Segment
 from services.scoring.model.scorecards import PartAttainment, PartResult, PartState, Scorecard, SegmentResult, Unrated
-from services.scoring.model.templates import Part, PartKind, TemplateVersion
+from services.scoring.model.templates import MetricRule, Part, PartKind, TemplateVersion
 from services.scoring.rules import bands, curves, gates
 from services.scoring.rules.measuring import measure, state_of, sufficient
 from services.scoring.rules.rounding import rounded
@@ -20,7 +20,21 @@ from services.scoring.rules.weighting import coverage, renormalised
 
 _COUNTS = frozenset({PartState.VALID, PartState.ZERO})
 _HUNDRED = 100
+_ZERO = Fraction(0)
 _NOTHING = Sums(Decimal(0), Decimal(0), 0, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """A part of a segment with what must not be rounded yet."""
+
+    part: Part
+    rule: MetricRule
+    sums: Sums | None
+    value: Fraction | None
+    enough: bool
+    state: PartState
+    attained: Fraction | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +59,10 @@ def compose(
     before = None if score is None else bands.band_of(score, period.bands)
     checked = gates.check(segments, sums)
     proposed = None if before is None else bands.capped(before, gates.caps(checked), period.bands)
-    covered = sum((each.coverage * each.segment.days for each in scored), Fraction(0))
+    covered = _by_days([(each.coverage, each.segment.days) for each in scored])
     return Scorecard(
         score=score,
-        coverage=rounded(covered / counted) if counted else rounded(Fraction(0)),
+        coverage=rounded(covered or _ZERO),
         band_before_gates=before,
         proposed_band=proposed,
         unrated=unrated,
@@ -62,63 +76,60 @@ def compose(
 def _cycle_score(scored: Sequence[_Scored], counted: int) -> tuple[Fraction | None, Unrated | None]:
     """S over the rated segments by days. Where versions ask for different coverage, the strictest is asked for."""
     taking_part = [each for each in scored if each.segment.days]
-    total, rated_days = Fraction(0), 0
-    for each in taking_part:
-        if each.score is not None:
-            total += each.score * each.segment.days
-            rated_days += each.segment.days
-    if not rated_days:
+    rated = [(each.score, each.segment.days) for each in taking_part if each.score is not None]
+    score = _by_days(rated)
+    if score is None:
         return None, Unrated.NO_RATED_DAYS
     minimum = max(Fraction(each.segment.version.coverage_minimum) for each in taking_part if each.segment.version)
-    if rated_days < minimum * counted:
+    if sum(days for _, days in rated) < minimum * counted:
         return None, Unrated.COVERAGE
-    return total / rated_days, None
+    return score, None
 
 
 def _attainments(scored: Sequence[_Scored]) -> tuple[PartAttainment, ...]:
     """Each part over the cycle by days: its attainment where it had one, its weight over all days with a template."""
-    templated = [(each, each.segment.version) for each in scored if each.segment.version]
-    days = sum(each.segment.days for each, _ in templated)
-    weights: dict[str, Fraction] = {}
-    achieved: dict[str, Fraction] = {}
-    achieved_days: dict[str, int] = {}
-    for each, version in templated:
-        for part in version.parts:
-            weights[part.part] = weights.get(part.part, Fraction(0)) + Fraction(part.weight) * each.segment.days
-        for name, attainment in each.attainments.items():
-            achieved[name] = achieved.get(name, Fraction(0)) + attainment * each.segment.days
-            achieved_days[name] = achieved_days.get(name, 0) + each.segment.days
-    return tuple(
-        PartAttainment(
-            name,
-            rounded(weight / days) if days else rounded(weight),
-            rounded(achieved[name] / achieved_days[name]) if achieved_days.get(name) else None,
+    templated = [
+        (each, {part.part: Fraction(part.weight) for part in each.segment.version.parts})
+        for each in scored
+        if each.segment.version
+    ]
+    found = []
+    for name in dict.fromkeys(name for _, weights in templated for name in weights):
+        weight = _by_days([(weights.get(name, _ZERO), each.segment.days) for each, weights in templated])
+        achieved = _by_days(
+            [(each.attainments[name], each.segment.days) for each, _ in templated if name in each.attainments]
         )
-        for name, weight in weights.items()
-    )
+        found.append(PartAttainment(name, rounded(weight or _ZERO), None if achieved is None else rounded(achieved)))
+    return tuple(found)
+
+
+def _by_days(values: Sequence[tuple[Fraction, int]]) -> Fraction | None:
+    """The mean of values that held for so many days each; nothing where there are no days."""
+    held = [(value, days) for value, days in values if days]
+    if len(held) < 2:
+        return held[0][0] if held else None
+    return sum((value * days for value, days in held), _ZERO) / sum(days for _, days in held)
 
 
 def _score_segment(segment: Segment, sums: Mapping[Source, Sums]) -> _Scored:
     version = segment.version
     if version is None:
-        result = _result(segment, None, Fraction(0), Unrated.NO_TEMPLATE, ())
-        return _Scored(segment, result, None, Fraction(0), {})
-    measured = [_measure_part(part, version, sums.get((part.kind, part.source))) for part in version.parts]
+        result = _result(segment, None, _ZERO, Unrated.NO_TEMPLATE, ())
+        return _Scored(segment, result, None, _ZERO, {})
+    measured = [_measure(part, version, sums.get((part.kind, part.source))) for part in version.parts]
     declared = tuple(part.weight for part in version.parts)
-    valid = tuple(part.state in _COUNTS for part, _ in measured)
+    valid = tuple(each.state in _COUNTS for each in measured)
     covered = coverage(declared, valid)
-    attainments = {part.part: attained for part, attained in measured if attained is not None}
-    applied, unrated = None, _why_unrated(version, [part.state for part, _ in measured], covered)
+    attainments = {each.part.part: each.attained for each in measured if each.attained is not None}
+    unrated = _why_unrated(version, [each.state for each in measured], covered)
+    applied: tuple[Fraction | None, ...] | None = None
     if unrated is None:
         applied = renormalised(declared, valid, version.weight_maximum)
         unrated = Unrated.WEIGHT_LIMIT if applied is None else None
-    score = None
-    parts = [part for part, _ in measured]
-    if applied is not None:
-        score = sum(
-            (share * attainments[part.part] for share, part in zip(applied, parts, strict=True) if share), Fraction(0)
-        )
-        parts = [_weighed(part, share) for part, share in zip(parts, applied, strict=True)]
+    shares = applied or (None,) * len(measured)
+    pairs = list(zip(measured, shares, strict=True))
+    score = None if unrated else sum((share * attainments[each.part.part] for each, share in pairs if share), _ZERO)
+    parts = [_part_result(each, share) for each, share in pairs]
     return _Scored(segment, _result(segment, score, covered, unrated, parts), score, covered, attainments)
 
 
@@ -128,7 +139,7 @@ def _why_unrated(version: TemplateVersion, states: Sequence[PartState], covered:
     return Unrated.COVERAGE if covered < Fraction(version.coverage_minimum) or not covered else None
 
 
-def _measure_part(part: Part, version: TemplateVersion, sums: Sums | None) -> tuple[PartResult, Fraction | None]:
+def _measure(part: Part, version: TemplateVersion, sums: Sums | None) -> _Measured:
     rule = version.metrics[part.source] if part.kind is PartKind.METRIC else feedback_rule(part.source)
     value = measure(rule, sums)
     enough = sufficient(rule, sums)
@@ -137,18 +148,23 @@ def _measure_part(part: Part, version: TemplateVersion, sums: Sums | None) -> tu
     if state is PartState.VALID and value is not None:
         attained = curves.attainment(part.curve, value, higher_is_better=rule.higher_is_better)
     elif state is PartState.ZERO:
-        attained = Fraction(0)
+        attained = _ZERO
+    return _Measured(part, rule, sums, value, enough, state, attained)
+
+
+def _part_result(measured: _Measured, share: Fraction | None) -> PartResult:
+    part, rule, value = measured.part, measured.rule, measured.value
     # Too few raters: what they said may not be told apart, so it is not shown at all.
-    hidden = part.kind is PartKind.FEEDBACK and not enough
-    seen = _NOTHING if sums is None or hidden else sums
-    result = PartResult(
+    hidden = part.kind is PartKind.FEEDBACK and not measured.enough
+    seen = _NOTHING if measured.sums is None or hidden else measured.sums
+    return PartResult(
         part=part.part,
         kind=part.kind,
         source=part.source,
         weight=part.weight,
-        applied_weight=None,
-        state=state,
-        insufficient=value is not None and not enough,
+        applied_weight=None if share is None else rounded(share * _HUNDRED),
+        state=measured.state,
+        insufficient=value is not None and not measured.enough,
         rule=rule.missing_data,
         minimum_volume=rule.minimum_volume,
         numerator=seen.numerator,
@@ -156,13 +172,8 @@ def _measure_part(part: Part, version: TemplateVersion, sums: Sums | None) -> tu
         events=seen.events,
         latest_day=seen.latest_day,
         value=None if value is None or hidden else rounded(value),
-        attainment=None if attained is None else rounded(attained),
+        attainment=None if measured.attained is None else rounded(measured.attained),
     )
-    return result, attained
-
-
-def _weighed(part: PartResult, share: Fraction) -> PartResult:
-    return replace(part, applied_weight=rounded(share * _HUNDRED))
 
 
 def _result(
