@@ -14,10 +14,11 @@ from typing import Annotated, Any, ClassVar, Protocol
 import zstandard
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from starlette.types import Message, Receive, Scope
 
 from shared.field_problems import FieldProblem
+from shared.numbers import plain
 from shared.web.json import read_json
 from shared.web.problems import Refusal
 
@@ -153,6 +154,11 @@ class Body(BaseModel):
         if isinstance(value, Decimal):
             raise ValueError("an object is expected")
         return value
+
+
+# 0e-20000, and 1 with as many decimals of zero, are short numbers to every limit of digits, and no column holds them.
+WithoutIdleZeros = AfterValidator(lambda value: Decimal(plain(value)))
+"""What every `Decimal` of a body is annotated with."""
 
 
 def _spelled(value: object) -> object:

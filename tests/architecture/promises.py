@@ -16,7 +16,7 @@ _CLOCK = {"now", "utcnow", "today", "time", "monotonic", "perf_counter"}
 _CLOCK_OWNERS = {"datetime", "date", "time"}
 _IMPURE_MODULES = {"random", "secrets", "time", "os", "socket", "asyncio", "subprocess", "pathlib", "io"}
 _PURE_LIBRARIES = {"numpy", "scipy"}
-_SAID_ALIKE = {"shared.contracts.ids", "shared.field_problems"}
+_SAID_ALIKE = {"shared.contracts.ids", "shared.field_problems", "shared.numbers"}
 _STOP = frozenset(
     re.findall(r"\w+", "a an the of to for by and or is are in on with this that it as be from at if all get set given")
 )

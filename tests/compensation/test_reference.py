@@ -108,7 +108,7 @@ async def test_a_grade_has_one_range_per_currency_and_day(house: House) -> None:
 
 async def test_rates_are_listed_as_they_were_given(house: House) -> None:
     rates: list[JsonValue] = [
-        {"on": f"2025-0{month}-01", "source": "JPY", "target": "EUR", "rate": "0.00610"} for month in (1, 2, 3)
+        {"on": f"2025-0{month}-01", "source": "JPY", "target": "EUR", "rate": "0.0061"} for month in (1, 2, 3)
     ]
 
     assert (await house.admin.post("/exchange-rates", {"rates": rates})).json() == {"stored": 3}

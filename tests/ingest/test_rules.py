@@ -24,7 +24,7 @@ from services.ingest.model import (
 )
 from services.ingest.rules import feedback, intake, workforce
 from services.ingest.rules.amendments import amend
-from services.ingest.rules.normal_form import digest, in_utc, plain
+from services.ingest.rules.normal_form import digest, in_utc
 from shared.contracts.ids import (
     ClientId,
     CycleId,
@@ -34,6 +34,7 @@ from shared.contracts.ids import (
     MetricKey,
     UnitId,
 )
+from shared.numbers import plain
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 ANA, BEN, EVA = EmployeeId("e-1"), EmployeeId("e-2"), EmployeeId("e-90")

@@ -137,10 +137,22 @@ async def test_a_published_version_is_published_once(team: House) -> None:
             [("/bands/1/band", "repeated"), ("/bands/1/cut_score", "not-rising")],
         ),
         ({"cycle": "a/b"}, [("/cycle", "string-pattern-mismatch")]),
+        (
+            {"bands": [{"band": "a", "cut_score": "0e-20000"}, {"band": "b", "cut_score": "-0.0"}]},
+            [("/bands/1/cut_score", "not-rising")],
+        ),
     ],
 )
 async def test_a_cycle_that_is_none_is_refused(house: House, change: Json, found: list[tuple[str, str]]) -> None:
     assert await _refusals(house, "/cycles", CYCLE_BODY | {"cycle": "q2"} | change) == found
+
+
+@pytest.mark.parametrize("zero", ["0e-20000", "-0.0", "0." + "0" * 20_000])
+async def test_zeros_that_say_nothing_are_not_kept(team: House, zero: str) -> None:
+    body = CYCLE_BODY | {"cycle": "q2", "bands": [{"band": "a", "cut_score": zero}, {"band": "b", "cut_score": "1.50"}]}
+    answer = await team.admin.post("/cycles", body)
+    assert answer.status_code == 201, answer.text
+    assert [band["cut_score"] for band in answer.json()["bands"]] == ["0", "1.5"]
 
 
 async def test_a_cycle_must_have_the_bands_its_gates_cap_at(team: House) -> None:

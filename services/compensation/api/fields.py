@@ -19,13 +19,13 @@ from shared.contracts.ids import (
     RunId,
     UnitId,
 )
-from shared.web import requires
+from shared.web import WithoutIdleZeros, requires
 
 MinorUnits = Annotated[int, Field(ge=0, le=10**15, strict=True, description="in minor units of its currency")]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
-Percent = Annotated[Decimal, Field(ge=0, le=1000, max_digits=12, decimal_places=6)]
-Share = Annotated[Decimal, Field(ge=0, le=1, max_digits=9, decimal_places=8)]
-Score = Annotated[Decimal, Field(ge=-100_000, le=100_000, max_digits=18, decimal_places=12)]
+Percent = Annotated[Decimal, Field(ge=0, le=1000, max_digits=12, decimal_places=6), WithoutIdleZeros]
+Share = Annotated[Decimal, Field(ge=0, le=1, max_digits=9, decimal_places=8), WithoutIdleZeros]
+Score = Annotated[Decimal, Field(ge=-100_000, le=100_000, max_digits=18, decimal_places=12), WithoutIdleZeros]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64, strip_whitespace=True)]
 Text = Annotated[str, StringConstraints(min_length=3, max_length=2_000, strip_whitespace=True)]
 

@@ -26,7 +26,7 @@ from services.compensation.model.award import PayEntry, PayRange, Rate
 from services.compensation.store import pay as store
 from shared.errors import NotFound
 from shared.versions import etag
-from shared.web import App, Body, Day, IfMatch, Page, Paging, Router
+from shared.web import App, Body, Day, IfMatch, Page, Paging, Router, WithoutIdleZeros
 
 router = Router(tags=["pay"])
 
@@ -38,7 +38,7 @@ class PayEntryBody(Body):
     valid_to: Day | None
     base: MinorUnits
     currency: Currency
-    fte: Annotated[Decimal, Field(gt=0, le=1, max_digits=9, decimal_places=8)]
+    fte: Annotated[Decimal, Field(gt=0, le=1, max_digits=9, decimal_places=8), WithoutIdleZeros]
     target_bonus_percent: Percent = Decimal(0)
 
     def entry(self) -> PayEntry:
@@ -163,7 +163,7 @@ class RateBody(Body):
     on: Day
     source: Currency
     target: Currency
-    rate: Annotated[Decimal, Field(gt=0, max_digits=24, decimal_places=12)]
+    rate: Annotated[Decimal, Field(gt=0, max_digits=24, decimal_places=12), WithoutIdleZeros]
 
 
 class RatesBody(Body):

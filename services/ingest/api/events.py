@@ -12,8 +12,9 @@ from typing_extensions import TypedDict
 from services.ingest.api.bodies import Shape
 from services.ingest.api.shapes import Agent, Exact
 from services.ingest.model import Amendment, Observation, Reason, Rejection
-from services.ingest.rules.normal_form import digest, in_utc, plain
+from services.ingest.rules.normal_form import digest, in_utc
 from shared.contracts.ids import IDENTIFIER, EmployeeId, KpiEventId, MetricKey, SourceId
+from shared.numbers import plain
 
 EventId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:~@+=-]{0,127}$")]
 """The source's own id. No slash: `<source>/<id>` names the event within a provider."""

@@ -11,7 +11,7 @@ from fastapi import Query, Request, Response
 from pydantic import BaseModel, Field, TypeAdapter
 
 from services.ingest.api.bodies import Documents, Shape, alone, one_or_many, read_documents
-from services.ingest.api.shapes import Prose, RejectionOut, WithoutIdleZeros, by
+from services.ingest.api.shapes import Prose, RejectionOut, by
 from services.ingest.commands.feedback import Outcome, submit_feedback
 from services.ingest.model import Rating, Rejection
 from services.ingest.rules.feedback import NOT_YOURS
@@ -22,7 +22,7 @@ from shared.contracts.ids import IDENTIFIER, CycleId, EmployeeId
 from shared.contracts.kpi import FeedbackCategory
 from shared.errors import Forbidden, RuleViolation
 from shared.field_problems import FieldProblem
-from shared.web import App, Body, Page, Paging, Router, requires
+from shared.web import App, Body, Page, Paging, Router, WithoutIdleZeros, requires
 
 MOST_BYTES = 4 << 20
 

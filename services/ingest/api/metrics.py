@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from fastapi import Response
 from pydantic import BaseModel, Field
 
-from services.ingest.api.shapes import Id, Text, WithoutIdleZeros, answer_put, by
+from services.ingest.api.shapes import Id, Text, answer_put, by
 from services.ingest.commands import metrics as commands
 from services.ingest.model import Kept, Metric
 from services.ingest.store import metrics as store
@@ -17,7 +17,7 @@ from shared.contracts.ids import IDENTIFIER, MetricKey
 from shared.contracts.workforce import Aggregation, Direction, MissingData
 from shared.errors import NotFound
 from shared.versions import etag
-from shared.web import App, Body, IfMatch, Page, Paging, Router, requires
+from shared.web import App, Body, IfMatch, Page, Paging, Router, WithoutIdleZeros, requires
 
 router = Router(prefix="/metrics", tags=["metrics"])
 Editor = Annotated[Principal, requires(Role.HR_ADMIN)]

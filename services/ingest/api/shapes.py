@@ -6,15 +6,14 @@ from decimal import Decimal
 from typing import Annotated, Self
 
 from fastapi import Response
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 
 from services.ingest.commands.editing import By, Put
 from services.ingest.model import Rejection
-from services.ingest.rules.normal_form import plain
 from shared.auth import Principal
 from shared.contracts.ids import IDENTIFIER
 from shared.versions import etag
-from shared.web import App
+from shared.web import App, WithoutIdleZeros
 
 # No control characters: PostgreSQL stores no NUL, and nobody's name has a line break.
 Text = Annotated[
@@ -26,8 +25,6 @@ Agent = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r
 
 Id = Annotated[str, IDENTIFIER]
 
-# 0e-20000, and 1 with as many decimals of zero, are short numbers to every limit of digits, and no column holds them.
-WithoutIdleZeros = AfterValidator(lambda value: Decimal(plain(value)))
 Exact = Annotated[Decimal, Field(max_digits=15), WithoutIdleZeros]
 """Fifteen digits are what a number in anybody's JSON keeps."""
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from services.ingest.model import Amendment, Observation
+from shared.numbers import plain
 
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -19,16 +20,6 @@ _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 def in_utc(moment: datetime) -> datetime | None:
     """`None` before 2000: nobody measured calls then, and near year 1 a change of zone leaves the calendar."""
     return moment.astimezone(UTC) if moment >= _EARLIEST else None
-
-
-def plain(value: Decimal) -> str:
-    """A number without exponent, trailing zeros or negative zero."""
-    if not value:
-        return "0"
-    text = str(value)
-    if "E" in text:
-        text = format(value, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def digest(*parts: str) -> bytes:

@@ -17,7 +17,7 @@ from services.scoring.model.cycles import BandCut, Cycle, CycleState, Period
 from services.scoring.store import cycles as store
 from shared.contracts.ids import IDENTIFIER, Band, CycleId
 from shared.versions import etag
-from shared.web import App, Body, Day, Once, Page, Paging, Router
+from shared.web import App, Body, Day, Once, Page, Paging, Router, WithoutIdleZeros
 
 router = Router(prefix="/cycles", tags=["cycles"])
 
@@ -26,7 +26,7 @@ CycleKey = Annotated[CycleId, IDENTIFIER]
 
 class BandIn(Body):
     band: Annotated[Band, IDENTIFIER]
-    cut_score: Annotated[Decimal, Field(max_digits=30, decimal_places=12)]
+    cut_score: Annotated[Decimal, Field(max_digits=30, decimal_places=12), WithoutIdleZeros]
 
 
 class CycleIn(Body):

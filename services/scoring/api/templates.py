@@ -27,7 +27,7 @@ from services.scoring.store import templates as store
 from shared.contracts.ids import IDENTIFIER, Band, ClientId, LineOfBusiness, MetricKey, TemplateId
 from shared.contracts.kpi import FeedbackCategory
 from shared.errors import NotFound
-from shared.web import App, Body, Day, Once, Page, Paging, Router
+from shared.web import App, Body, Day, Once, Page, Paging, Router, WithoutIdleZeros
 
 router = Router(prefix="/templates", tags=["templates"])
 
@@ -35,7 +35,7 @@ Template = Annotated[TemplateId, IDENTIFIER]
 Version = Annotated[int, Path(ge=1, le=2**31 - 1)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Short = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]{0,63}$")]
-Number = Annotated[Decimal, Field(max_digits=30, decimal_places=12)]
+Number = Annotated[Decimal, Field(max_digits=30, decimal_places=12), WithoutIdleZeros]
 
 
 class SelectorIn(Body):
