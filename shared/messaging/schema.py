@@ -154,7 +154,7 @@ ALTER TABLE dead_letters DROP COLUMN subscription, ADD UNIQUE (topic, partition,
 CREATE TABLE timers_0001 AS SELECT * FROM timers;
 DROP TABLE timers;
 CREATE TABLE timers (
-    id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id             bigint GENERATED ALWAYS AS IDENTITY,
     kind           text NOT NULL,
     provider_id    text NOT NULL,
     key            text NOT NULL,
@@ -163,6 +163,7 @@ CREATE TABLE timers (
     attempts       integer NOT NULL DEFAULT 0,
     parked_at      timestamptz,
     parked_because text,
+    PRIMARY KEY (kind, provider_id, key, id),
     CHECK ((parked_at IS NULL) = (parked_because IS NULL))
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 INSERT INTO timers (kind, provider_id, key, due_at, cause)
@@ -170,7 +171,6 @@ INSERT INTO timers (kind, provider_id, key, due_at, cause)
     FROM timers_0001 LEFT JOIN LATERAL unnest(causes) AS cause ON true;
 DROP TABLE timers_0001;
 CREATE INDEX timers_due ON timers (kind, due_at, id) WHERE parked_at IS NULL;
-CREATE INDEX timers_of_key ON timers (kind, provider_id, key);
 CREATE INDEX timers_parked ON timers (id) WHERE parked_at IS NOT NULL;
 """
 

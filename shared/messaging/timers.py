@@ -45,14 +45,14 @@ _FIRST = """
 # Whoever claims skips what another claimer holds, so no two of them wait.
 _CLAIM = text(f"""
     WITH due AS MATERIALIZED (SELECT provider_id, key {_FIRST} LIMIT :limit FOR UPDATE SKIP LOCKED)
-    DELETE FROM timers WHERE id = ANY (ARRAY(
-        SELECT timers.id FROM due JOIN timers USING (provider_id, key) WHERE timers.kind = :kind
+    DELETE FROM timers WHERE ctid = ANY (ARRAY(
+        SELECT timers.ctid FROM due JOIN timers USING (provider_id, key) WHERE timers.kind = :kind
     ))
     RETURNING provider_id, key, cause
 """)  # noqa: S608 - the interpolated text is the constant above
 _ATTEMPT = text(f"""
     UPDATE timers SET attempts = attempts + CASE WHEN id = :begun THEN 0 ELSE 1 END
-    WHERE id = (SELECT id {_FIRST} LIMIT 1 FOR UPDATE SKIP LOCKED)
+    WHERE ctid = (SELECT ctid {_FIRST} LIMIT 1 FOR UPDATE SKIP LOCKED)
     RETURNING id, attempts
 """)  # noqa: S608 - likewise
 _PARK = text("UPDATE timers SET parked_at = :now, parked_because = :because WHERE id = :id")

@@ -20,10 +20,10 @@ from shared.contracts.ids import ProviderId
 
 _LEASE = text("""
     UPDATE timers AS timer SET due_at = :leased_until FROM (
-        SELECT id FROM timers WHERE kind = :kind AND due_at <= :now AND parked_at IS NULL
+        SELECT ctid FROM timers WHERE kind = :kind AND due_at <= :now AND parked_at IS NULL
         ORDER BY due_at, id LIMIT :limit FOR UPDATE SKIP LOCKED
     ) AS due
-    WHERE timer.id = due.id
+    WHERE timer.ctid = due.ctid
     RETURNING timer.provider_id, timer.key, timer.cause
 """)
 _RENEW = text("""
