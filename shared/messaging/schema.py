@@ -147,10 +147,11 @@ CREATE TABLE audit_entries (
 """
 
 # A database belongs to one service, so no row need say whose it is. Timers of one key may be several: scheduling never
-# waits for the run that is at work, and the run takes those it saw.
+# waits for the run that is at work, and the run takes those it saw. A delivery has one, which is moved on instead.
 MACHINERY_0002 = """
 ALTER TABLE positions DROP COLUMN subscription, ADD PRIMARY KEY (topic, partition);
 ALTER TABLE dead_letters DROP COLUMN subscription, ADD UNIQUE (topic, partition, record_offset);
+LOCK TABLE timers IN ACCESS EXCLUSIVE MODE;
 CREATE TABLE timers_0001 AS SELECT * FROM timers;
 DROP TABLE timers;
 CREATE TABLE timers (
@@ -161,6 +162,7 @@ CREATE TABLE timers (
     due_at         timestamptz NOT NULL,
     cause          text,
     attempts       integer NOT NULL DEFAULT 0,
+    begun_at       timestamptz,
     parked_at      timestamptz,
     parked_because text,
     PRIMARY KEY (kind, provider_id, key, id),
@@ -168,7 +170,7 @@ CREATE TABLE timers (
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);
 INSERT INTO timers (kind, provider_id, key, due_at, cause)
     SELECT kind, provider_id, key, due_at, cause
-    FROM timers_0001 LEFT JOIN LATERAL unnest(causes) AS cause ON true;
+    FROM timers_0001 LEFT JOIN LATERAL unnest(causes) AS cause ON kind NOT LIKE 'deliver-%';
 DROP TABLE timers_0001;
 CREATE INDEX timers_due ON timers (kind, due_at, id) WHERE parked_at IS NULL;
 CREATE INDEX timers_parked ON timers (id) WHERE parked_at IS NOT NULL;

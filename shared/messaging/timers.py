@@ -28,21 +28,25 @@ from shared.messaging.subscriptions import DueTimers, Timer
 _log = structlog.get_logger(__name__)
 
 IDLE_SECONDS = 0.2
+HEAD_START = 2.0
+"""Seconds from a process's beginning with a row to its claim, in which no other process begins with the same row."""
 
 _SCHEDULE = text("""
     INSERT INTO timers (kind, provider_id, key, due_at, cause)
     SELECT :kind, :provider, key, :due_at, :cause FROM unnest(CAST(:keys AS text[])) AS key
 """)
 # Of a key's due rows the first written stands for all: who holds it holds the key, and while one is parked none runs.
+# A row with which another process has just begun is that one's, or many that begin at once would count as many deaths.
 _FIRST = """
     FROM timers AS first
     WHERE kind = :kind AND due_at <= :now AND parked_at IS NULL AND id = coalesce(CAST(:only AS bigint), id)
+      AND (begun_at IS NULL OR id = :begun OR begun_at < clock_timestamp() - make_interval(secs => :head_start))
       AND NOT EXISTS (SELECT FROM timers AS other
                       WHERE other.kind = first.kind AND other.provider_id = first.provider_id AND other.key = first.key
                         AND (other.parked_at IS NOT NULL OR (other.due_at <= :now AND other.id < first.id)))
     ORDER BY due_at, id
 """
-# Whoever claims skips what another claimer holds, so no two of them wait.
+# Whoever claims skips what another claimer holds. All rows of a key go, also those that became visible out of order.
 _CLAIM = text(f"""
     WITH due AS MATERIALIZED (SELECT provider_id, key {_FIRST} LIMIT :limit FOR UPDATE SKIP LOCKED)
     DELETE FROM timers WHERE ctid = ANY (ARRAY(
@@ -50,10 +54,12 @@ _CLAIM = text(f"""
     ))
     RETURNING provider_id, key, cause
 """)  # noqa: S608 - the interpolated text is the constant above
-_ATTEMPT = text(f"""
-    UPDATE timers SET attempts = attempts + CASE WHEN id = :begun THEN 0 ELSE 1 END
-    WHERE ctid = (SELECT ctid {_FIRST} LIMIT 1 FOR UPDATE SKIP LOCKED)
-    RETURNING id, attempts
+_BEGIN = text(f"""
+    WITH due AS MATERIALIZED (SELECT provider_id, key, id {_FIRST} LIMIT 1 FOR UPDATE SKIP LOCKED)
+    UPDATE timers SET begun_at = clock_timestamp(), attempts = attempts + CASE WHEN timers.id = :begun THEN 0 ELSE 1 END
+    FROM due
+    WHERE timers.kind = :kind AND (timers.provider_id, timers.key, timers.id) = (due.provider_id, due.key, due.id)
+    RETURNING timers.id, attempts
 """)  # noqa: S608 - likewise
 _PARK = text("UPDATE timers SET parked_at = :now, parked_because = :because WHERE id = :id")
 _PARKED = """
@@ -62,8 +68,11 @@ _PARKED = """
 """
 _PAGE = text(f"{_PARKED} AND id > :after ORDER BY id LIMIT :limit")
 _LOCK = text(f"{_PARKED} AND id = :id FOR UPDATE")
-_RELEASE = text("UPDATE timers SET parked_at = NULL, parked_because = NULL, attempts = 0 WHERE id = :id")
-_DISCARD = text("DELETE FROM timers WHERE id = :id")
+_RELEASE = text("""
+    UPDATE timers SET parked_at = NULL, parked_because = NULL, begun_at = NULL, attempts = 0
+    WHERE id = :id AND parked_at IS NOT NULL
+""")
+_DISCARD = text("DELETE FROM timers WHERE id = :id AND parked_at IS NOT NULL")
 
 
 async def schedule(tx: AsyncConnection, kind: str, provider: ProviderId, keys: Iterable[str], due_at: datetime) -> None:
@@ -79,10 +88,15 @@ async def schedule(tx: AsyncConnection, kind: str, provider: ProviderId, keys: I
         await tx.execute(_SCHEDULE, values)
 
 
-async def run_due(database: Database, timer: Timer, now: datetime, *, only: int | None = None) -> int:
-    """One batch in one transaction, of all that is due or of the one row `only`; how many keys it ran for."""
+async def run_due(
+    database: Database, timer: Timer, now: datetime, *, begun: int | None = None, only: int | None = None
+) -> int:
+    """One batch in one transaction, of all that is due or of the one row `only`; how many keys it ran for.
+
+    `begun` is the row with which this process began; those of others are left to them.
+    """
     async with database.begin(snapshot=timer.snapshot) as tx:
-        values = {"kind": timer.kind, "now": now, "only": only, "limit": timer.batch}
+        values = {"begun": begun, "only": only, "limit": timer.batch} | _due(timer, now)
         claimed = (await tx.execute(_CLAIM, values)).all()
         by_provider: dict[ProviderId, set[str]] = defaultdict(set)
         for provider, key, _ in claimed:
@@ -101,48 +115,50 @@ async def run_due(database: Database, timer: Timer, now: datetime, *, only: int 
     return ran
 
 
+def _due(timer: Timer, now: datetime) -> dict[str, object]:
+    return {"kind": timer.kind, "now": now, "head_start": HEAD_START}
+
+
 class TimerRuns:
     """The batches of one timer, with the fates that records have: a key that is refused or that kills is parked alone.
 
-    A process that dies without a word leaves only a count behind, at the row that was first in line when it began.
+    Each batch is counted, before it begins, at the row that is first in line; it is gone when the batch commits. A
+    process that dies without a word leaves only that count behind.
     """
 
     def __init__(self, database: Database, timer: Timer) -> None:
         self._database = database
         self._timer = timer
         self._begun: int | None = None
-        self._resuming = True
         self._singly = 0
 
     async def turn(self, now: datetime) -> bool:
         """Run one batch of what is due; whether there may be more. Raises what a handler raises that is no refusal."""
-        if self._resuming or self._singly:
-            first = await self._begin(now)
-            if first is None:
-                self._resuming, self._singly = False, 0
-                return False
-            row, attempts = first
-            if attempts > SINGLE_AFTER and not self._singly:
-                self._singly = self._timer.batch
-            if self._singly:
-                await self._run_alone(row, attempts, now)
-                return True
+        first = await self._begin(now)
+        if first is None:
+            self._singly = 0
+            return False
+        row, attempts = first
+        if attempts > SINGLE_AFTER and not self._singly:
+            self._singly = self._timer.batch
+        if self._singly:
+            self._singly -= 1
+            await self._run_alone(row, attempts, now)
+            return True
         try:
-            ran = await run_due(self._database, self._timer, now)
+            return await run_due(self._database, self._timer, now, begun=row) == self._timer.batch
         except DomainError:
             self._singly = self._timer.batch
             return True
-        self._resuming = False
-        return ran == self._timer.batch
 
     async def _begin(self, now: datetime) -> tuple[int, int] | None:
-        """The row that is first in line, and how many processes have begun with it, this one included.
+        """The row that is first in line, and how many times a process has begun with it, this one included.
 
         Beginning again in the same process, after a transient failure, adds nothing: nothing has died.
         """
-        values = {"kind": self._timer.kind, "now": now, "only": None, "begun": self._begun}
+        values = {"only": None, "begun": self._begun} | _due(self._timer, now)
         async with self._database.begin() as tx:
-            found = (await tx.execute(_ATTEMPT, values)).one_or_none()
+            found = (await tx.execute(_BEGIN, values)).one_or_none()
         if found is None:
             return None
         self._begun = found.id
@@ -153,11 +169,9 @@ class TimerRuns:
             if attempts > PARK_AFTER:
                 await self._park(row, now, "crashed: running it ended the process repeatedly")
             else:
-                await run_due(self._database, self._timer, now, only=row)
+                await run_due(self._database, self._timer, now, begun=row, only=row)
         except DomainError as error:
             await self._park(row, now, f"{error.reason}: {error.detail}")
-        self._resuming = False
-        self._singly -= 1
 
     async def _park(self, row: int, now: datetime, because: str) -> None:
         async with self._database.begin() as tx:
@@ -171,17 +185,20 @@ async def run_timers(database: Database, timers: Sequence[Timer], clock: Clock, 
     runs = [TimerRuns(database, timer) for timer in timers]
     failures = 0
     while not stop.is_set():
-        try:
-            more = any([await each.turn(clock()) for each in runs])
-            failures = 0
-        except Exception as error:
-            if not is_transient(error):
-                raise
-            failures += 1
-            _log.warning("timers.retry", failures=failures, error=type(error).__name__)
-            more = False
-        if not more:
-            await pause(stop, backoff(failures, longest=10) if failures else IDLE_SECONDS)
+        more, failed = False, None
+        for each in runs:
+            try:
+                more |= await each.turn(clock())
+            except Exception as error:
+                if not is_transient(error):
+                    raise
+                failed = error
+        failures = failures + 1 if failed else 0
+        if failed:
+            _log.warning("timers.retry", failures=failures, error=type(failed).__name__)
+            await pause(stop, backoff(failures, longest=10))
+        elif not more:
+            await pause(stop, IDLE_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)

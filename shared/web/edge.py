@@ -36,6 +36,7 @@ _ONCE = {
     b"x-api-key": "X-API-Key",
     b"idempotency-key": "Idempotency-Key",
     b"if-match": "If-Match",
+    b"content-encoding": "Content-Encoding",
 }
 
 

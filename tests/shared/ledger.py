@@ -48,8 +48,9 @@ WRITE_EFFECTS = text("""
 
 async def create_tables(owner_url: str) -> None:
     connection = await asyncpg.connect(owner_url.replace("+asyncpg", ""))
-    for statement in statements(MACHINERY + _CREATE):
-        await connection.execute(statement)
+    async with connection.transaction():
+        for statement in statements(MACHINERY + _CREATE):
+            await connection.execute(statement)
     await connection.close()
 
 

@@ -257,8 +257,53 @@ class Lives:
 
 
 @pytest.fixture
-def lives(ledger_database: Database) -> Lives:
+def lives(ledger_database: Database, monkeypatch: pytest.MonkeyPatch) -> Lives:
+    """One life follows the other at once."""
+    monkeypatch.setattr(timers, "HEAD_START", 0.0)
     return Lives(ledger_database)
+
+
+async def test_many_processes_that_begin_at_once_are_not_many_deaths(ledger_database: Database) -> None:
+    gate = Gate()
+    await schedule(ledger_database, ["a"], NOON)
+    timer = Timer("rescore", gate, batch=1)
+    turns = [asyncio.create_task(TimerRuns(ledger_database, timer).turn(NOON)) for _ in range(2 * PARK_AFTER)]
+    await gate.begun.wait()
+    gate.finish.set()
+    assert sum(await asyncio.gather(*turns)) == 1
+    assert await ran(ledger_database) == Counter(["a"])
+
+
+async def test_what_a_dead_process_had_begun_is_taken_up_by_another_a_moment_later(
+    ledger_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timers, "HEAD_START", 0.3)
+    await schedule(ledger_database, ["a"], NOON)
+    with pytest.raises(KeyError):
+        await TimerRuns(ledger_database, Timer("rescore", fail)).turn(NOON)
+    survivor = TimerRuns(ledger_database, Timer("rescore", note))
+    assert not await survivor.turn(NOON)
+    await asyncio.sleep(0.4)
+    await survivor.turn(NOON)
+    assert await ran(ledger_database) == Counter(["a"])
+
+
+async def test_a_kind_that_fails_for_now_holds_up_no_other(ledger_database: Database) -> None:
+    stop = asyncio.Event()
+
+    async def unavailable(_: AsyncConnection, __: DueTimers) -> None:
+        raise ConnectionResetError
+
+    async def last(tx: AsyncConnection, due: DueTimers) -> None:
+        await note(tx, due)
+        stop.set()
+
+    await schedule(ledger_database, ["a"], NOON)
+    async with ledger_database.begin(ACME) as tx:
+        await timers.schedule(tx, "freeze", ACME, ["q1"], NOON)
+    kinds = [Timer("rescore", unavailable), Timer("freeze", last)]
+    await asyncio.wait_for(timers.run_timers(ledger_database, kinds, utc_now, stop), 10)
+    assert await ran(ledger_database) == Counter(["q1"])
 
 
 async def test_a_key_that_ends_the_process_again_and_again_is_parked_and_all_others_run(lives: Lives) -> None:
@@ -355,8 +400,9 @@ async def test_timers_of_an_older_stack_keep_their_times_and_all_their_causes(po
         await owner.execute(
             "INSERT INTO timers VALUES ('rescore', 'acme', 'a', $1, '{x,y}'), ('freeze', 'beta', 'b', $1, '{}')", NOON
         )
-        for statement in statements(MACHINERY_0002):
-            await owner.execute(statement)
+        async with owner.transaction():
+            for statement in statements(MACHINERY_0002):
+                await owner.execute(statement)
         rows = await owner.fetch("SELECT kind, provider_id, key, due_at, cause FROM timers ORDER BY kind, cause")
         assert [tuple(row) for row in rows] == [
             ("freeze", "beta", "b", NOON, None),

@@ -76,7 +76,6 @@ async def request_run(tx: AsyncConnection, who: Principal, asked: Request, now: 
 
 async def recompute(tx: AsyncConnection, who: Principal, name: RunId, if_match: Precondition, now: datetime) -> Run:
     """Compute a run anew from what holds now, with the newest published plan and the budget as it stands."""
-    # Before the run's row is locked: the timer's own transaction takes the two in this order.
     await timers.schedule(tx, TIMER, who.tenant, [name], now)
     run = await locked(tx, name)
     if_match.check(run.version)

@@ -95,6 +95,7 @@ async def retry(
     await deliveries.retry(tx, provider, delivery, now)
     if row.endpoint is not None:
         await endpoints.resume(tx, provider, [row.endpoint])
+    await queue.drop(tx, row.channel, provider, [delivery])  # the one that waits for the next regular attempt
     await timers.schedule(tx, queue.timer_kind(row.channel), provider, [str(delivery)], now)
     again = await deliveries.lock(tx, provider, delivery)
     if again is None:

@@ -32,7 +32,8 @@ class Planned:
 async def plan(
     tx: AsyncConnection, provider: ProviderId, employees: Sequence[str], cycles: Sequence[Cycle]
 ) -> list[Planned]:
-    """The scorecards of these people in these cycles; nobody else adds a version to them until the transaction ends.
+    """The scorecards of these people in these cycles; nobody else adds a version to those that exist until the
+    transaction ends, so that for one scorecard the order of outbox ids is that of its versions.
 
     Whoever has no assignment in a cycle is scored there only if they once had one: unrated, at their last place.
     """

@@ -20,7 +20,7 @@ CREATE TABLE metrics (
     PRIMARY KEY (provider_id, metric)
 );
 
--- One row per person ever heard of. Its lock orders facts, workforce changes and scores of that person.
+-- One row per person ever heard of. Its lock orders facts and workforce changes of that person.
 -- revised: whether any event of this person was corrected or voided, so that all others need not be looked up.
 CREATE TABLE employee_heads (
     provider_id       text NOT NULL,
