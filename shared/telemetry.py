@@ -41,8 +41,8 @@ LAG_SECONDS = Gauge(
     "plumbline_lag_seconds", "Age of the last record applied when it was applied", ["topic", "partition"]
 )
 LAST_BATCH = Gauge("plumbline_last_batch_timestamp_seconds", "When a batch was last committed", ["topic"])
-RELAYED = Counter("plumbline_outbox_relayed", "Outbox rows acknowledged by the broker")
-OUTBOX_DEPTH = Gauge("plumbline_outbox_depth", "Outbox rows read in the last look, at most one batch")
+RELAYED = Counter("plumbline_outbox_relayed", "Events of the outbox acknowledged by the broker")
+OUTBOX_DEPTH = Gauge("plumbline_outbox_depth", "Events of the outbox read in the last look, about one round at most")
 OUTBOX_AGE = Gauge("plumbline_outbox_oldest_age_seconds", "Age of the oldest row in the outbox at the last look")
 TIMERS = Counter("plumbline_timers", "Timers by fate: ran, parked", ["kind", "fate"])
 

@@ -12,7 +12,7 @@ from deploy.verify.databases import opened
 from deploy.verify.differences import Findings, Report
 
 _WAITING = {
-    "events not sent": "SELECT count(*) FROM outbox",
+    "events not sent": "SELECT coalesce(sum(events), 0) FROM outbox",
     "timers due": "SELECT count(*) FROM timers WHERE due_at <= now() + interval '20 seconds'",
 }
 """A scoring is put off for fifteen seconds at most, so what is due by then may still change a score."""

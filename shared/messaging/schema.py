@@ -1,8 +1,8 @@
 """The machinery's own tables, the same in every service's database.
 
-Each service's first migration runs `MACHINERY_0001`, a later one `MACHINERY_0002`. Outbox, positions, dead letters and
-timers hold rows of all providers and are reached by loops that serve all of them: they are the named exceptions from
-row-level security.
+Each service's first migration runs `MACHINERY_0001`, later ones `MACHINERY_0002` and `MACHINERY_0003`. Outbox,
+positions, dead letters and timers hold rows of all providers and are reached by loops that serve all of them: they are
+the named exceptions from row-level security.
 """
 
 from __future__ import annotations
@@ -176,4 +176,16 @@ CREATE INDEX timers_due ON timers (kind, due_at, id) WHERE parked_at IS NULL;
 CREATE INDEX timers_parked ON timers (id) WHERE parked_at IS NOT NULL;
 """
 
-MACHINERY = MACHINERY_0001 + MACHINERY_0002
+# What one transaction says on one topic is one row; `messages` is what `outbox.packed` makes.
+MACHINERY_0003 = """
+LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE;
+ALTER TABLE outbox ADD events integer NOT NULL DEFAULT 1 CHECK (events > 0), ADD messages text;
+UPDATE outbox SET messages = concat_ws(E'\\x1f', key, event_type, coalesce(CAST(partition AS text), ''), body);
+ALTER TABLE outbox
+    DROP COLUMN key, DROP COLUMN event_type, DROP COLUMN partition, DROP COLUMN body,
+    ALTER COLUMN messages SET NOT NULL, ALTER COLUMN events DROP DEFAULT;
+ALTER TABLE outbox RENAME COLUMN event_id TO batch_id;
+ALTER TABLE outbox RENAME COLUMN event_time TO announced_at;
+"""
+
+MACHINERY = MACHINERY_0001 + MACHINERY_0002 + MACHINERY_0003

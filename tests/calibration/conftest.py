@@ -19,11 +19,12 @@ from shared.auth import TokenVerifier
 from shared.contracts.event import Event
 from shared.contracts.ids import CycleId, ProviderId
 from shared.contracts.outcomes import ClassificationPublished, ClassificationRevised
-from shared.contracts.topics import EVENT_TYPES, topic_of
+from shared.contracts.topics import topic_of
 from shared.database import Database
 from shared.messaging.envelope import Batch, Delivery
 from shared.messaging.timers import run_due
 from shared.process import build_app
+from tests.announced import in_outbox
 from tests.calibration.events import ACME, CYCLE, NOW, cycle, employee, scorecard
 from tests.issuer import ServedIssuer, served_issuer
 
@@ -136,8 +137,8 @@ class House:
             return [tuple(row) for row in await tx.execute(text(query))]
 
     async def announced(self) -> list[ClassificationPublished | ClassificationRevised]:
-        rows = await self.rows("SELECT event_type, body FROM outbox ORDER BY id")
-        events = [EVENT_TYPES[str(kind)].model_validate_json(str(body)) for kind, body in rows]
+        async with self.database.begin() as tx:
+            events = [found.event for found in await in_outbox(tx)]
         assert all(isinstance(event, ClassificationPublished | ClassificationRevised) for event in events)
         return events  # type: ignore[return-value]
 

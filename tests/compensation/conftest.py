@@ -20,11 +20,12 @@ from services.compensation.settings import CompensationSettings
 from shared.auth import TokenVerifier
 from shared.contracts.event import Event
 from shared.contracts.ids import ProviderId
-from shared.contracts.topics import EVENT_TYPES, topic_of
+from shared.contracts.topics import topic_of
 from shared.database import Database
 from shared.messaging.envelope import Batch, Delivery
 from shared.messaging.timers import run_due
 from shared.process import build_app
+from tests.announced import in_outbox
 from tests.compensation import events
 from tests.compensation.events import ACME, CYCLE, NOW, Json
 from tests.issuer import ServedIssuer, served_issuer
@@ -102,8 +103,8 @@ class House:
             return [tuple(row) for row in await tx.execute(text(query))]
 
     async def announced(self) -> list[Event]:
-        rows = await self.rows("SELECT event_type, body FROM outbox ORDER BY id")
-        return [EVENT_TYPES[str(kind)].model_validate_json(str(body)) for kind, body in rows]
+        async with self.database.begin() as tx:
+            return [found.event for found in await in_outbox(tx)]
 
     async def paid(self, name: str, *entries: Json) -> None:
         answer = await self.admin.put(f"/pay/{name}", {"entries": list(entries) or [events.pay()]})

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from deploy.local.databases import DatabaseUrls
 from services.compensation.api.runs import RunOut
-from shared.database import migrate
+from shared.messaging.schema import statements
 from shared.web.problems import Problem
 from tests.compensation import events
 from tests.compensation.conftest import House
 from tests.compensation.events import ACME, BANDS, CYCLE, Json
 
 NO_RISE: Json = {"merit": [events.row(band, events.cell("0", "0", "0")) for band in (*BANDS, "unrated")]}
-VERSIONS = Path(__file__).parents[2] / "services/compensation/migrations/versions"
 GATED: Json = NO_RISE | {"bonus": events.bonus(gate_band="exceeds")}
 
 
@@ -246,13 +244,13 @@ async def test_what_two_plans_paid_before_that_was_refused_stays_is_named_and_ca
     migration = import_module("services.compensation.migrations.versions.0004_one_plan_per_component")
     await trio.computed()
     assert (await trio.approved()).status_code == 200
-    await _as_before(urls, migration.down_revision)
+    await _as_owner(urls, ["ALTER TABLE ledger_entries DROP COLUMN second_plan"])
     async with trio.database.begin(ACME) as tx:
         await tx.execute(text(_AWARD))
         await tx.execute(text(_BEGINS.replace(", second_plan", "").replace(", :marked", "")))
     before = await trio.ledger()
 
-    await migrate(SecretStr(urls.owner), VERSIONS)
+    await _as_owner(urls, statements(migration.ONE_PLAN_PER_COMPONENT))
 
     assert await trio.ledger() == before
     found = (await trio.admin.get("/ledger/verification")).json()["broken"]
@@ -266,10 +264,9 @@ async def test_what_two_plans_paid_before_that_was_refused_stays_is_named_and_ca
     assert await trio.verified()
 
 
-async def _as_before(urls: DatabaseUrls, revision: str) -> None:
-    """The schema as it was when two plans could still pay one component."""
+async def _as_owner(urls: DatabaseUrls, ddl: Sequence[str]) -> None:
     engine = create_async_engine(urls.owner)
     async with engine.begin() as owner:
-        await owner.execute(text("ALTER TABLE ledger_entries DROP COLUMN second_plan"))
-        await owner.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
+        for statement in ddl:
+            await owner.execute(text(statement))
     await engine.dispose()

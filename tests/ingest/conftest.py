@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from fnmatch import fnmatch
 from typing import Any
 
 import httpx
@@ -19,6 +21,7 @@ from shared.auth import TokenVerifier
 from shared.contracts.ids import ProviderId
 from shared.database import Database
 from shared.process import build_app
+from tests.announced import Announced, in_outbox
 from tests.issuer import ServedIssuer
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -64,12 +67,13 @@ class World:
         async with self.database.begin(ProviderId(provider)) as tx:
             return [tuple(row) for row in await tx.execute(text(sql), values)]
 
-    async def announced(self, kind: str = "%") -> list[Json]:
-        """Bodies of what waits for the relay, in order, without the noise of the provider."""
-        rows = await self.rows(
-            "SELECT CAST(body AS jsonb) FROM outbox WHERE event_type LIKE :kind ORDER BY id", kind=kind
-        )
-        return [body for (body,) in rows]
+    async def announced(self, kind: str = "*") -> list[Json]:
+        """Bodies of what waits for the relay, in order; `kind` is a pattern of the event's type."""
+        return [json.loads(found.message.body) for found in await self.waiting(kind)]
+
+    async def waiting(self, kind: str = "*") -> list[Announced]:
+        async with self.database.begin() as tx:
+            return [found for found in await in_outbox(tx) if fnmatch(found.message.event_type, kind)]
 
 
 def person(manager: str | None = None, **changes: Json) -> Json:

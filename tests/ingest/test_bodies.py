@@ -251,14 +251,14 @@ BAD = st.one_of(
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(items=st.lists(st.one_of(GOOD, AMENDING, BAD), max_size=12))
 async def test_every_item_has_one_fate_and_exactly_the_accepted_ones_stand(world: World, items: list[Json]) -> None:
-    journal, outbox = "SELECT event_id FROM kpi_events", "SELECT id FROM outbox WHERE topic = 'kpi-events'"
-    before = {*await world.rows(journal)}, len(await world.rows(outbox))
+    journal = "SELECT event_id FROM kpi_events"
+    before = {*await world.rows(journal)}, len(await world.waiting("plumbline.kpi.*"))
     answer = (await world.send(items)).json()
     assert answer["accepted"] + answer["duplicates"] + len(answer["rejected"]) == len(items)
     refused_at = [found["index"] for found in answer["rejected"]]
     assert refused_at == sorted(set(refused_at)) and all(0 <= index < len(items) for index in refused_at)
     added = {*await world.rows(journal)} - before[0]
-    assert len(added) == answer["accepted"] == len(await world.rows(outbox)) - before[1]
+    assert len(added) == answer["accepted"] == len(await world.waiting("plumbline.kpi.*")) - before[1]
     offered = {f"acd/{item['id']}" for index, item in enumerate(items) if index not in refused_at}
     assert {event for (event,) in added} <= offered
     again = (await world.send(items)).json()

@@ -28,7 +28,7 @@ async def test_a_rating_is_stored_and_announced_under_the_raters_name(world: Wor
     await deliver(world, cycle(1))
     answer = await by(world, "e-2", said(rating=3.5, comment="Patient with callers.\nLate twice."))
     assert answer.status_code == 202 and (answer.json()["accepted"], answer.json()["items"][0]["revision"]) == (1, 1)
-    (announced,) = await world.announced("plumbline.feedback.%")
+    (announced,) = await world.announced("plumbline.feedback.*")
     assert announced["rater"] == "e-2" and announced["rating"] == "3.5" and "comment" not in announced
     listed = (await world.get("/feedback?employee=e-1&category=peer&cycle=2026-11")).json()["items"]
     assert [(one["rater"], one["comment"]) for one in listed] == [("e-2", "Patient with callers.\nLate twice.")]
@@ -42,7 +42,7 @@ async def test_saying_the_same_again_is_no_revision_and_another_opinion_is(world
     assert (again["accepted"], again["duplicates"]) == (0, 1)
     changed = (await by(world, "e-2", said(rating=4))).json()
     assert changed["items"][0]["revision"] == 2
-    assert [one["revision"] for one in await world.announced("plumbline.feedback.%")] == [1, 2]
+    assert [one["revision"] for one in await world.announced("plumbline.feedback.*")] == [1, 2]
 
 
 async def test_nobody_rates_themselves_or_in_anothers_name(world: World) -> None:
@@ -89,7 +89,7 @@ async def test_what_is_wrong_with_a_rating_is_named(world: World) -> None:
     nobody = await world.post("/feedback", said(), world.bearer("employee"))
     assert refused(nobody) == (422, "feedback-refused", "/rater")
     assert refused(await world.post("/feedback", said(rater="e-404"))) == (422, "feedback-refused", "/rater")
-    assert await world.announced("plumbline.feedback.%") == []
+    assert await world.announced("plumbline.feedback.*") == []
 
 
 async def test_an_import_gives_each_line_its_own_fate(world: World) -> None:
@@ -118,7 +118,7 @@ async def test_ten_opinions_at_once_are_ten_revisions(world: World) -> None:
     ratings = [f"{1 + n / 10:.1f}" for n in range(10)]
     answers = await asyncio.gather(*(by(world, "e-2", said(rating=rating)) for rating in ratings))
     assert sorted(answer.json()["items"][0]["revision"] for answer in answers) == [*range(1, 11)]
-    assert sorted(one["revision"] for one in await world.announced("plumbline.feedback.%")) == [*range(1, 11)]
+    assert sorted(one["revision"] for one in await world.announced("plumbline.feedback.*")) == [*range(1, 11)]
 
 
 async def test_after_the_seal_nothing_is_said_in_the_cycle(world: World) -> None:
@@ -126,5 +126,5 @@ async def test_after_the_seal_nothing_is_said_in_the_cycle(world: World) -> None
     await by(world, "e-2", said())
     await deliver(world, cycle(2, CycleState.FREEZING))
     assert refused(await by(world, "e-2", said(rating=5))) == (422, "feedback-refused", "/cycle")
-    topics = await world.rows("SELECT topic, partition FROM outbox WHERE topic = 'feedback' ORDER BY id")
-    assert topics == [("feedback", None)] + [("feedback", n) for n in range(12)]
+    partitions = [found.partition for found in await world.waiting() if found.topic == "feedback"]
+    assert partitions == [None, *range(12)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Coroutine
 from datetime import date
 from decimal import Decimal
@@ -38,11 +39,8 @@ async def deliver(world: World, *events: CycleChanged) -> None:
         await on_cycles(tx, Batch(ACME, deliveries, NOW, lag=0))
 
 
-async def markers(world: World) -> list[tuple[str, int]]:
-    found = await world.rows(
-        "SELECT topic, partition FROM outbox WHERE event_type = 'plumbline.intake.sealed.v1' ORDER BY id"
-    )
-    return [(topic, number) for topic, number in found]
+async def markers(world: World) -> list[tuple[str, int | None]]:
+    return [(found.topic, found.partition) for found in await world.waiting("plumbline.intake.sealed.v1")]
 
 
 async def test_a_freeze_seals_every_partition_of_both_streams_once(world: World) -> None:
@@ -97,10 +95,8 @@ async def test_everything_acknowledged_before_the_seal_stands_before_it(world: W
         sealed.set()
 
     await asyncio.gather(freeze(), *(write(writer) for writer in range(5)))
-    rows = await world.rows(
-        "SELECT CAST(body AS jsonb) ->> 'event' FROM outbox WHERE topic IN ('kpi-events', 'feedback') ORDER BY id"
-    )
-    order = [event for (event,) in rows]
+    streams = [found for found in await world.waiting() if found.topic in ("kpi-events", "feedback")]
+    order = [json.loads(found.message.body).get("event") for found in streams]
     places = [place for place, event in enumerate(order) if event is None]
     assert places == list(range(places[0], places[0] + 24))
     assert {f"acd/{event}" for event in before} <= set(order[: places[0]])
@@ -141,5 +137,5 @@ async def test_a_rating_on_its_way_when_the_cycle_freezes_stands_before_the_seal
     await world.post("/feedback", rating)
     again = world.post("/feedback", [rating | {"rating": 4}])
     await _freezing_waits_for(world, "SELECT 1 FROM feedback_threads FOR UPDATE", again)
-    topics = await world.rows("SELECT partition FROM outbox WHERE topic = 'feedback' ORDER BY id")
-    assert topics == [(None,), (None,)] + [(n,) for n in range(12)]
+    partitions = [found.partition for found in await world.waiting() if found.topic == "feedback"]
+    assert partitions == [None, None, *range(12)]

@@ -106,7 +106,7 @@ async def test_a_metric_is_announced_with_each_version_and_keeps_its_aggregation
     wanted = metric(precision=2, minimum_volume="20." + "0" * 20_000)
     changed = await world.put("/metrics/aht", wanted, **{"If-Match": '"1"'})
     assert changed.json()["version"] == 2
-    versions = [one["version"] for one in await world.announced("plumbline.metrics.%") if one["metric"] == "aht"]
+    versions = [one["version"] for one in await world.announced("plumbline.metrics.*") if one["metric"] == "aht"]
     assert versions == [1, 2]
     fixed = await world.put("/metrics/aht", metric("sum"), **{"If-Match": '"2"'})
     assert refused(fixed) == (422, "aggregation-fixed")
@@ -119,7 +119,7 @@ async def test_a_persons_whole_state_is_announced_with_each_version(world: World
     assert refused(await world.put("/employees/e-1", body)) == (428, "precondition-required")
     changed = await world.put("/employees/e-1", body, **{"If-Match": '"1"'})
     assert (changed.status_code, changed.json()["version"]) == (200, 2)
-    announced = [one for one in await world.announced("plumbline.workforce.%") if one["employee"] == "e-1"]
+    announced = [one for one in await world.announced("plumbline.workforce.*") if one["employee"] == "e-1"]
     assert [one["version"] for one in announced] == [1, 2]
     assert announced[1]["assignments"][0]["grade"] == "G4"
     assert announced[1]["absences"] == [{"starts_on": "2026-03-02", "ends_on": "2026-03-06"}]
@@ -131,10 +131,10 @@ async def test_a_persons_whole_state_is_announced_with_each_version(world: World
 
 async def test_a_nightly_load_announces_only_who_changed(world: World) -> None:
     people = [{"id": "e-1", **person("e-90")}, {"id": "e-2", **person()}, {"id": "e-3", **person("e-1")}]
-    before = len(await world.announced("plumbline.workforce.%"))
+    before = len(await world.announced("plumbline.workforce.*"))
     answer = (await world.post("/employees", people)).json()
     assert answer == {"created": 1, "changed": 1, "unchanged": 1, "rejected": []}
-    announced = (await world.announced("plumbline.workforce.%"))[before:]
+    announced = (await world.announced("plumbline.workforce.*"))[before:]
     assert [(one["employee"], one["version"]) for one in announced] == [("e-2", 2), ("e-3", 1)]
     again = (await world.post("/employees", people[::-1])).json()
     assert again == {"created": 0, "changed": 0, "unchanged": 3, "rejected": []}
@@ -171,7 +171,7 @@ async def test_two_loads_of_the_same_people_at_once_do_not_block_each_other_for_
     answers = await asyncio.gather(*(world.post("/employees", people[:: 1 if n % 2 else -1]) for n in range(4)))
     assert [answer.status_code for answer in answers] == [200] * 4
     assert sum(answer.json()["created"] for answer in answers) == 60
-    assert len({one["employee"] for one in await world.announced("plumbline.workforce.%")}) == 63
+    assert len({one["employee"] for one in await world.announced("plumbline.workforce.*")}) == 63
 
 
 async def test_mappings_of_an_agent_id_do_not_overlap(world: World) -> None:

@@ -22,13 +22,14 @@ from shared.auth import TokenVerifier
 from shared.contracts.event import Event
 from shared.contracts.ids import ProviderId
 from shared.contracts.scoring import ScorecardComputed
-from shared.contracts.topics import EVENT_TYPES, topic_of
+from shared.contracts.topics import topic_of
 from shared.database import Database
 from shared.errors import is_transient
 from shared.messaging.envelope import Batch, Delivery
 from shared.messaging.subscriptions import DueTimers
 from shared.messaging.timers import run_due
 from shared.process import build_app
+from tests.announced import Announced, in_outbox
 from tests.issuer import ServedIssuer
 from tests.scoring.events import ACME, CYCLE, CYCLE_BODY, NOW, Json, employee, metric, version
 
@@ -116,9 +117,11 @@ class House:
             return [tuple(row) for row in await tx.execute(text(query))]
 
     async def announced(self, kind: type[E]) -> list[E]:
-        rows = await self.rows("SELECT event_type, body FROM outbox ORDER BY id")
-        events = [EVENT_TYPES[str(name)].model_validate_json(str(body)) for name, body in rows]
-        return [event for event in events if isinstance(event, kind)]
+        return [found.event for found in await self.waiting() if isinstance(found.event, kind)]
+
+    async def waiting(self) -> list[Announced]:
+        async with self.database.begin() as tx:
+            return await in_outbox(tx)
 
     async def versions(self, employee: str) -> Sequence[ScorecardComputed]:
         return [card for card in await self.announced(ScorecardComputed) if card.employee == employee]

@@ -256,6 +256,7 @@ async def test_scoring_and_freezing_at_once_leave_every_version_on_its_side_of_t
     count = (await _state(team))["scorecards"]
     current = await team.rows("SELECT count(DISTINCT employee) FROM scorecard_versions WHERE status = 'current'")
     assert current == [(count,)]
-    announced = await team.rows("SELECT id FROM outbox WHERE event_type LIKE '%cycles%' ORDER BY id DESC LIMIT 1")
-    late = await team.rows("""SELECT min(id) FROM outbox WHERE body LIKE '%"status":"late"%'""")
-    assert late == [(None,)] or late > announced
+    waiting = await team.waiting()
+    frozen = max(found.row for found in waiting if isinstance(found.event, CycleChanged))
+    late = [found.row for found in waiting if '"status":"late"' in found.message.body]
+    assert not late or min(late) > frozen

@@ -11,10 +11,11 @@ from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import httpx
 from pydantic import JsonValue, SecretStr
-from sqlalchemy import text
+from sqlalchemy import Row, text
 
 from deploy.local.databases import DatabaseUrls
 from services.calibration.app import SERVICE as CALIBRATION
@@ -28,6 +29,7 @@ from services.scoring.app import SERVICE as SCORING
 from shared.auth import TokenVerifier
 from shared.contracts.topics import TOPICS
 from shared.database import Database
+from shared.messaging import outbox
 from shared.messaging.batches import Batches
 from shared.messaging.envelope import Record, headers_of
 from shared.messaging.log import Partition
@@ -119,22 +121,24 @@ class Pipeline:
             async with house.database.begin() as tx:
                 rows = (await tx.execute(_TAKE)).all()
             for row in sorted(rows, key=lambda row: int(row.id)):
-                number = row.partition
-                if number is None:
-                    number = partition_of(row.key, PARTITIONS[row.topic])
-                headers = headers_of(
-                    event_id=str(row.event_id),
-                    event_type=row.event_type,
-                    time=row.event_time,
-                    source=house.name,
-                    provider=row.provider_id,
-                    key=row.key,
-                    traceparent=row.traceparent,
-                )
-                log = self.logs[Partition(row.topic, number)]
-                log.append(Record(row.topic, number, len(log), row.key.encode(), row.body.encode(), headers))
-            sent += len(rows)
+                for index, message in enumerate(outbox.unpacked(row.messages)):
+                    self._append(house.name, row, index, message)
+                    sent += 1
         return sent
+
+    def _append(self, service: str, row: Row[Any], index: int, message: outbox.Message) -> None:
+        number = int(message.partition or partition_of(message.key, PARTITIONS[row.topic]))
+        headers = headers_of(
+            event_id=f"{row.batch_id}-{index}",
+            event_type=message.event_type,
+            time=row.announced_at,
+            source=service,
+            provider=row.provider_id,
+            key=message.key,
+            traceparent=row.traceparent,
+        )
+        log = self.logs[Partition(row.topic, number)]
+        log.append(Record(row.topic, number, len(log), message.key.encode(), message.body.encode(), headers))
 
     async def _consume(self) -> int:
         applied = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -16,6 +17,7 @@ from shared.contracts.event import person_key
 from shared.contracts.ids import EmployeeId, KpiEventId, MetricKey, ProviderId, SourceId
 from shared.contracts.topics import KPI_EVENTS
 from shared.keyset import keyset
+from shared.messaging import outbox
 from shared.statements import Statement, column
 
 # Shared by everything that announces KPI events or feedback of a provider, taken alone by the seal. Outbox rows are
@@ -216,16 +218,9 @@ async def story(tx: AsyncConnection, provider: ProviderId, event: KpiEventId) ->
     return [StoryRow(*row) for row in await tx.execute(_STORY, {"provider": provider, "event": event})]
 
 
-_WAITING = text("""
-    SELECT CAST(body AS jsonb) ->> 'event' FROM outbox
-    WHERE topic = :topic AND provider_id = :provider AND key = :key
-      AND CAST(body AS jsonb) ->> 'event' = ANY(CAST(:ids AS text[]))
-""")
-
-
 async def waiting(
     tx: AsyncConnection, provider: ProviderId, employee: EmployeeId, ids: Collection[KpiEventId]
 ) -> set[KpiEventId]:
     """Which of one person's events have not left for Kafka."""
-    values = {"provider": provider, "topic": KPI_EVENTS.name, "key": person_key(provider, employee), "ids": list(ids)}
-    return {KpiEventId(found) for found in await tx.scalars(_WAITING, values)}
+    bodies = await outbox.waiting(tx, provider, KPI_EVENTS.name, person_key(provider, employee))
+    return {KpiEventId(json.loads(body)["event"]) for body in bodies} & set(ids)
