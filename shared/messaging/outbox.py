@@ -36,7 +36,9 @@ class Message(NamedTuple):
     @classmethod
     def of(cls, event: Event) -> Self:
         fixed = event.partition()
-        return cls(event.key(), event.TYPE, "" if fixed is None else str(fixed), event.model_dump_json())
+        # What model_dump_json calls, at two thirds of its time.
+        body = event.__pydantic_serializer__.to_json(event).decode()
+        return cls(event.key(), event.TYPE, "" if fixed is None else str(fixed), body)
 
 
 # Control characters, which JSON writes as escapes and no key may contain.

@@ -18,18 +18,28 @@ _MAX_EXPONENT = 64
 _OPENING, _CLOSING = b"(", b")"
 _BRACKETS = bytes.maketrans(b"[{]}", _OPENING * 2 + _CLOSING * 2)
 _NO_BRACKET = bytes(set(range(256)) - set(b"[{]}"))
+_NO_MARK = bytes(set(range(256)) - set(b'[{]}"'))
 
 
 def check_depth(raw: bytes) -> None:
     """Refuse JSON nested deeper than `MAX_DEPTH`, or with brackets that do not match, before a parser recurses."""
-    unescaped = raw.replace(rb"\\", b"").replace(rb"\"", b"")
-    left = b"".join(unescaped.split(b'"')[::2]).translate(_BRACKETS, _NO_BRACKET)
+    left = _outside_texts(raw).translate(_BRACKETS, _NO_BRACKET)
     for _ in range(MAX_DEPTH):
         if not left:
             return
         left = left.replace(_OPENING + _CLOSING, b"")  # each pass takes away the innermost level
     if left:
         raise Refusal(400, "malformed-json", f"JSON may be nested {MAX_DEPTH} deep, and its brackets must match")
+
+
+def _outside_texts(raw: bytes) -> bytes:
+    if b"\\" not in raw:
+        # Between two brackets stands an even number of quotes unless a text contains one: nearly no body's do.
+        marks = raw.translate(None, _NO_MARK).replace(b'""', b"")
+        if b'"' not in marks:
+            return marks
+    unescaped = raw.replace(rb"\\", b"").replace(rb"\"", b"")
+    return b"".join(unescaped.split(b'"')[::2])
 
 
 @dataclass(frozen=True, slots=True)

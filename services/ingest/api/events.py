@@ -6,11 +6,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Required
 
-from pydantic import ConfigDict, StringConstraints, TypeAdapter
+from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter
 from typing_extensions import TypedDict
 
 from services.ingest.api.bodies import Shape
-from services.ingest.api.shapes import Agent, Exact
+from services.ingest.api.shapes import Agent
 from services.ingest.model import Amendment, Observation, Reason, Rejection
 from services.ingest.rules.normal_form import digest, in_utc
 from shared.contracts.ids import IDENTIFIER, EmployeeId, KpiEventId, MetricKey, SourceId
@@ -18,6 +18,8 @@ from shared.numbers import plain
 
 EventId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:~@+=-]{0,127}$")]
 """The source's own id. No slash: `<source>/<id>` names the event within a provider."""
+Exact = Annotated[Decimal, Field(max_digits=15)]
+"""Fifteen digits are what a number in anybody's JSON keeps. Zeros that say nothing are still there: `_measured`."""
 Moment = Annotated[
     str,
     StringConstraints(
@@ -74,17 +76,16 @@ def _observation(index: int, sent: KpiEventIn, source: SourceId) -> Observation 
     if isinstance(measured, Reason):
         return measured
     numerator, denominator = measured
-    at, over = moment.isoformat(), "" if denominator is None else plain(denominator)
     return Observation(
         index,
         KpiEventId(f"{source}/{sent['id']}"),
-        digest("observation", agent or "", employee or "", metric, at, plain(numerator), over),
+        digest("observation", agent or "", employee or "", metric, moment.isoformat(), numerator, denominator or ""),
         agent,
         employee,
         metric,
         moment,
-        numerator,
-        denominator,
+        Decimal(numerator),
+        Decimal(denominator) if denominator else None,
     )
 
 
@@ -96,8 +97,8 @@ def _correction(index: int, sent: KpiEventIn, source: SourceId) -> Amendment | R
     if isinstance(measured, Reason):
         return measured
     numerator, denominator = measured
-    at, over = moment.isoformat() if moment else "", "" if denominator is None else plain(denominator)
-    said = (sent["corrects"], agent or "", employee or "", metric or "", at, plain(numerator), over)
+    at = moment.isoformat() if moment else ""
+    said = (sent["corrects"], agent or "", employee or "", metric or "", at, numerator, denominator or "")
     return Amendment(
         index,
         KpiEventId(f"{source}/{sent['id']}"),
@@ -108,8 +109,8 @@ def _correction(index: int, sent: KpiEventIn, source: SourceId) -> Amendment | R
         employee,
         metric,
         moment,
-        numerator,
-        denominator,
+        Decimal(numerator),
+        Decimal(denominator) if denominator else None,
     )
 
 
@@ -138,15 +139,17 @@ def _moment(sent: KpiEventIn) -> datetime | Reason | None:
         return Reason("future-time", "the event lies in the future", "occurred_at")
 
 
-def _measured(sent: KpiEventIn) -> tuple[Decimal, Decimal | None] | Reason:
+def _measured(sent: KpiEventIn) -> tuple[str, str | None] | Reason:
+    """The numbers in their one way of writing. The zeros go here and not in the shape, where each number would cost a
+    call; with them, 0e-20000 would be a short number to every limit, and no column holds it."""
     value, numerator, denominator = sent.get("value"), sent.get("numerator"), sent.get("denominator")
     if value is not None:
         if numerator is None and denominator is None:
-            return value, None
+            return plain(value), None
         return Reason("invalid", "give one value, or numerator and denominator", "value")
     if numerator is None or denominator is None:
         field = "denominator" if numerator is not None else "numerator" if denominator is not None else "value"
         return Reason("missing", "give one value, or numerator and denominator", field)
     if denominator < 0:
         return Reason("negative-denominator", "what is divided by is counted, and cannot be negative", "denominator")
-    return numerator, denominator
+    return plain(numerator), plain(denominator)

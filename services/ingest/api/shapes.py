@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Annotated, Self
 
 from fastapi import Response
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, StringConstraints
 
 from services.ingest.commands.editing import By, Put
 from services.ingest.model import Rejection
 from shared.auth import Principal
 from shared.contracts.ids import IDENTIFIER
 from shared.versions import etag
-from shared.web import App, WithoutIdleZeros
+from shared.web import App
 
 # No control characters: PostgreSQL stores no NUL, and nobody's name has a line break.
 Text = Annotated[
@@ -24,9 +23,6 @@ Prose = Annotated[str, StringConstraints(max_length=4_000, pattern=r"^[^\x00-\x0
 Agent = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 Id = Annotated[str, IDENTIFIER]
-
-Exact = Annotated[Decimal, Field(max_digits=15), WithoutIdleZeros]
-"""Fifteen digits are what a number in anybody's JSON keeps."""
 
 
 class RejectionOut(BaseModel):

@@ -71,20 +71,20 @@ async def append(
     if not rows:
         return set()
     # Sorted by id, so that two requests with the same events wait for one another instead of forever.
-    ordered = sorted(rows)
+    by_field = dict(zip(JournalRow._fields, zip(*sorted(rows), strict=True), strict=True))
     values = {
-        "ids": column(row.id for row in ordered),
-        "kinds": column(row.kind for row in ordered),
-        "roots": column(row.root or "" for row in ordered),
-        "revisions": column(str(row.revision) for row in ordered),
-        "agents": column(row.agent or "" for row in ordered),
-        "employees": column(row.employee for row in ordered),
-        "metrics": column(row.metric for row in ordered),
-        "ats": column(row.occurred_at.isoformat() for row in ordered),
-        "days": column(row.occurred_on.isoformat() for row in ordered),
-        "numerators": column("" if row.numerator is None else str(row.numerator) for row in ordered),
-        "denominators": column("" if row.denominator is None else str(row.denominator) for row in ordered),
-        "hashes": column(row.digest.hex() for row in ordered),
+        "ids": column(by_field["id"]),
+        "kinds": column(by_field["kind"]),
+        "roots": column(root or "" for root in by_field["root"]),
+        "revisions": column(map(str, by_field["revision"])),
+        "agents": column(agent or "" for agent in by_field["agent"]),
+        "employees": column(by_field["employee"]),
+        "metrics": column(by_field["metric"]),
+        "ats": column(map(datetime.isoformat, by_field["occurred_at"])),
+        "days": column(map(date.isoformat, by_field["occurred_on"])),
+        "numerators": column("" if number is None else str(number) for number in by_field["numerator"]),
+        "denominators": column("" if number is None else str(number) for number in by_field["denominator"]),
+        "hashes": column(map(bytes.hex, by_field["digest"])),
     }
     taken = await _APPEND.rows(tx, provider=provider, now=now, trace_id=trace_id, **values)
     return {KpiEventId(row["id"]) for row in taken}
