@@ -6,6 +6,7 @@ the database writes and deletes at a fifth of what a row for each would cost.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
@@ -72,7 +73,7 @@ def append(tx: AsyncConnection, events: Iterable[Event]) -> None:
         raise RuntimeError("events can be announced only in a transaction of Database.begin")
     # The span at work now is the cause; when the rows are written it may have ended.
     traceparent = telemetry.current_traceparent()
-    tx.info[_PENDING].extend((event, traceparent) for event in events)
+    tx.info[_PENDING].append((list(events), traceparent))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +83,27 @@ class _Row:
     traceparent: str | None
     messages: list[Message] = field(default_factory=list)
 
-    def takes(self, event: Event, traceparent: str | None) -> bool:
-        alike = self.provider == event.provider and self.traceparent == traceparent
-        return alike and len(self.messages) < MOST_MESSAGES
+    def take(self, messages: list[Message]) -> list[Message]:
+        """Take as many as there is room for; the rest."""
+        room = MOST_MESSAGES - len(self.messages)
+        self.messages.extend(messages[:room])
+        return messages[room:]
 
 
-def _rows(pending: Iterable[tuple[Event, str | None]]) -> list[_Row]:
+def _rows(pending: Iterable[tuple[Sequence[Event], str | None]]) -> list[_Row]:
     rows: list[_Row] = []
     last: dict[str, _Row] = {}
-    for event, traceparent in pending:
-        topic = topic_of(event).name
-        # Only a topic's last row may grow: an event put into an earlier one would overtake others of its key.
-        row = last.get(topic)
-        if row is None or not row.takes(event, traceparent):
-            row = last[topic] = _Row(topic, event.provider, traceparent)
-            rows.append(row)
-        row.messages.append(Message.of(event))
+    for events, traceparent in pending:
+        for (topic, provider), alike in itertools.groupby(events, lambda event: (topic_of(event).name, event.provider)):
+            messages = [Message.of(event) for event in alike]
+            # Only a topic's last row may grow: an event put into an earlier one would overtake others of its key.
+            row = last.get(topic)
+            if row is not None and (row.provider, row.traceparent) == (provider, traceparent):
+                messages = row.take(messages)
+            while messages:
+                row = last[topic] = _Row(topic, provider, traceparent)
+                rows.append(row)
+                messages = row.take(messages)
     return rows
 
 

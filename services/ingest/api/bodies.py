@@ -175,7 +175,6 @@ def one_or_many(shape: Shape[T]) -> dict[str, object]:
 _CODES = {
     "missing": "missing",
     "finite_number": "not-finite",
-    "decimal_max_digits": "number-not-exact",
 }
 
 

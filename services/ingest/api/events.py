@@ -18,8 +18,11 @@ from shared.numbers import plain
 
 EventId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:~@+=-]{0,127}$")]
 """The source's own id. No slash: `<source>/<id>` names the event within a provider."""
-Exact = Annotated[Decimal, Field(max_digits=15)]
-"""Fifteen digits are what a number in anybody's JSON keeps. Zeros that say nothing are still there: `_measured`."""
+MOST_DIGITS = 15
+"""What a number in anybody's JSON keeps."""
+# Digits are counted in `_written`: the validator counts by taking each number apart, at a twentieth of all that an
+# event costs.
+Exact = Annotated[Decimal, Field(description=f"a number of at most {MOST_DIGITS} digits")]
 Moment = Annotated[
     str,
     StringConstraints(
@@ -140,16 +143,34 @@ def _moment(sent: KpiEventIn) -> datetime | Reason | None:
 
 
 def _measured(sent: KpiEventIn) -> tuple[str, str | None] | Reason:
-    """The numbers in their one way of writing. The zeros go here and not in the shape, where each number would cost a
-    call; with them, 0e-20000 would be a short number to every limit, and no column holds it."""
+    """The numbers in their one way of writing: with idle zeros, no column would hold 0e-20000."""
     value, numerator, denominator = sent.get("value"), sent.get("numerator"), sent.get("denominator")
     if value is not None:
         if numerator is None and denominator is None:
-            return plain(value), None
+            written = _written(value)
+            return _too_long("value") if written is None else (written, None)
         return Reason("invalid", "give one value, or numerator and denominator", "value")
     if numerator is None or denominator is None:
         field = "denominator" if numerator is not None else "numerator" if denominator is not None else "value"
         return Reason("missing", "give one value, or numerator and denominator", field)
     if denominator < 0:
         return Reason("negative-denominator", "what is divided by is counted, and cannot be negative", "denominator")
-    return plain(numerator), plain(denominator)
+    above, below = _written(numerator), _written(denominator)
+    if above is None or below is None:
+        return _too_long("numerator" if above is None else "denominator")
+    return above, below
+
+
+def _written(number: Decimal) -> str | None:
+    """`None` for more digits than a number may have."""
+    # Asked first: written out, 1e999999999 would be a gigabyte of zeros.
+    if number and abs(number.adjusted()) > MOST_DIGITS:
+        return None
+    text = plain(number)
+    if len(text) > MOST_DIGITS and len(text.lstrip("-").removeprefix("0.").replace(".", "")) > MOST_DIGITS:
+        return None
+    return text
+
+
+def _too_long(field: str) -> Reason:
+    return Reason("number-not-exact", f"a number has at most {MOST_DIGITS} digits", field)
