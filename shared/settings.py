@@ -46,7 +46,10 @@ class ServiceSettings(KafkaSettings):
     http_host: str = "127.0.0.1"
     http_port: Port
     http_read_seconds: int = Field(
-        default=30, ge=1, le=300, description="in which the head of a request must arrive, and then its body"
+        default=30,
+        ge=1,
+        le=300,
+        description="in which the head of a request must arrive, then its body, and in which an answer must be taken",
     )
     cors_origins: tuple[str, ...] = ()
 

@@ -1,4 +1,5 @@
-"""The server under the application. Nobody holds a connection by saying nothing on it, or by never finishing a request.
+"""The server under the application. Nobody holds a connection by saying nothing on it, by never finishing a request, or
+by never reading the answer.
 
 uvicorn stops its clock at the first byte of a request. Here only a whole head stops it; the body's time is the edge's.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Iterator
 
 import uvicorn
@@ -21,6 +23,9 @@ class _Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         super().connection_made(transport)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux has it: what is not taken in this time ends the connection
+            patience = self.timeout_keep_alive * 1_000
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from time import monotonic
@@ -122,3 +123,18 @@ async def test_requests_that_follow_each_other_keep_their_connection(port: int, 
             await reader.readuntil(b"}")
     assert await reader.read() == b""
     writer.close()
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the kernel cannot tell who never reads")
+async def test_an_answer_that_is_never_read_ends_the_connection(port: int) -> None:
+    large = b"GET /openapi.json HTTP/1.1\r\nHost: notes\r\n\r\n"
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        client.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(client, ("127.0.0.1", port))
+        await loop.sock_sendall(client, large * 500)
+        await asyncio.sleep(4 * READ_SECONDS)
+        with pytest.raises(ConnectionError):
+            while await loop.sock_recv(client, 1 << 20):
+                pass
