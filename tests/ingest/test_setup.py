@@ -251,3 +251,18 @@ async def test_only_hr_administers(world: World) -> None:
             await world.http.get("/v1/conflicts", headers=headers),
         ]
         assert {answer.status_code for answer in attempts} == {403}, role
+
+
+async def test_of_many_who_create_the_same_person_at_once_one_does_and_the_others_are_asked_to_read(
+    world: World,
+) -> None:
+    bodies = [person() | {"display_name": f"Ana {number}"} for number in range(12)]
+    answers = await asyncio.gather(*(world.put("/employees/e-new", body) for body in bodies))
+    assert sorted(answer.status_code for answer in answers) == [201] + [428] * 11
+    assert (await world.get("/employees/e-new")).json()["version"] == 1
+
+
+async def test_of_many_who_create_the_same_person_alike_all_are_content(world: World) -> None:
+    answers = await asyncio.gather(*(world.put("/employees/e-new", person()) for _ in range(12)))
+    assert sorted(answer.status_code for answer in answers) == [200] * 11 + [201]
+    assert {answer.headers["etag"] for answer in answers} == {'"1"'}

@@ -15,7 +15,7 @@ from services.ingest.store import employees, providers
 from shared import audit
 from shared.contracts.ids import ClientId, EmployeeId
 from shared.contracts.workforce import Absence, Assignment, EmployeeChanged
-from shared.errors import Conflict, RuleViolation
+from shared.errors import RuleViolation
 from shared.field_problems import FieldProblem
 from shared.messaging import outbox
 from shared.versions import Precondition
@@ -38,13 +38,14 @@ async def put_employee(tx: AsyncConnection, person: Employee, if_match: Precondi
     version = await employees.lock(tx, by.provider, person.id)
     kept = None if version is None else await employees.one(tx, person.id)
     if_match.check(kept.version if kept else 0, changes=kept is None or kept.state != person)
-    versions = await _save(tx, [person], by)
-    if kept is None and versions.get(person.id) != 1:
-        raise Conflict("somebody else created this person in the meantime; read it", code="created-meanwhile")
-    if kept is not None and not versions:
-        return Put(kept.version, created=False, changed=False)
-    await audit.record(tx, by.actor, by.now, "employee.saved", f"employee/{person.id}", version=versions[person.id])
-    return Put(versions[person.id], created=kept is None, changed=True)
+    saved = (await _save(tx, [person], by)).get(person.id)
+    if kept is None and saved != 1:  # somebody else created this person since: judged as though it had been there
+        if_match.check(saved - 1 if saved else 1, changes=saved is not None)
+        kept = await employees.one(tx, person.id)
+    if saved is None:
+        return Put(kept.version if kept else 1, created=False, changed=False)
+    await audit.record(tx, by.actor, by.now, "employee.saved", f"employee/{person.id}", version=saved)
+    return Put(saved, created=kept is None, changed=True)
 
 
 async def load_employees(tx: AsyncConnection, items: Sequence[tuple[int, Employee]], by: By) -> Loaded:

@@ -12,7 +12,7 @@ from services.notifications.model import Contact, Kind
 from services.notifications.store import contacts
 from shared import audit
 from shared.contracts.ids import EmployeeId, ProviderId
-from shared.errors import NotFound, PreconditionFailed
+from shared.errors import NotFound
 from shared.versions import Precondition
 
 
@@ -35,8 +35,8 @@ async def put(
         if found is None:
             raise NotFound("the contact was deleted meanwhile")
         return found
-    if current is None and saved[0].version > 1:
-        raise PreconditionFailed("somebody created this contact in the meantime; read it first")
+    if current is None:  # somebody else may have created it since: judged as though it had been there
+        if_match.check(saved[0].version - 1)
     await audit.record(tx, by, now, "contact.saved", f"contact/{contact.employee}")
     return saved[0]
 
@@ -71,6 +71,6 @@ async def put_preferences(
     _, version = await contacts.email_off(tx, employee, lock=True)
     if_match.check(version)
     saved = await contacts.save_email_off(tx, provider, employee, off, version)
-    if saved is None:
-        raise PreconditionFailed("these preferences were changed in the meantime; read them again")
+    if saved is None:  # the first were put since: judged as though they had been there
+        return await put_preferences(tx, provider, employee, off, if_match)
     return saved
