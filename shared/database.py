@@ -7,14 +7,15 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import asyncpg
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from pydantic import SecretStr
-from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy import Connection, PoolProxiedConnection, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from shared.contracts.ids import ProviderId
 from shared.messaging import outbox
@@ -60,8 +61,10 @@ class Database:
             },
             hide_parameters=True,  # errors are logged, and parameters hold names and pay
         )
-        # Waiting in SQLAlchemy's pool costs a task and a timer each time; whoever has a place finds a connection.
+        # To take a connection from SQLAlchemy's pool and give it back costs more than a statement; these stay taken.
         self._places = asyncio.Semaphore(pool_size)
+        self._idle: list[Connection] = []
+        self._closed = _closed(self.engine)
         self.announced = asyncio.Event()
         """Set after every commit that left outbox rows; the relay of this process waits for it."""
 
@@ -73,8 +76,8 @@ class Database:
 
         With a provider, rows of others neither show nor can be written; without one, no tenant row at all shows. On a
         `snapshot` every statement sees the state that the first one saw, and to change a row that was changed since
-        is a transient error. With `kept_plans` a statement is planned once per connection, for use of an index: only
-        for a transaction that touches a few rows, each found by its key.
+        is a transient error. With `kept_plans` a statement is planned once per connection: only where every table is
+        asked by its key and, if it has another index, in the order of its key.
         """
         async with self._connection() as tx:
             outbox.open_for(tx)
@@ -98,19 +101,46 @@ class Database:
         else:
             await self._places.acquire()
         try:
-            connection = await self.engine.connect()
+            connection = await self._take()
             try:
                 yield connection
             except BaseException:
                 # A second cancellation must not interrupt it: the next caller would get this one's open transaction.
                 await asyncio.shield(asyncio.create_task(_undo(connection)))
                 raise
-            await connection.close()
+            if connection.sync_connection is not None:
+                self._idle.append(connection.sync_connection)
+            # Whoever kept the transaction must not find himself in the next one.
+            connection.sync_connection = self._closed
         finally:
             self._places.release()
 
+    async def _take(self) -> AsyncConnection:
+        while self._idle:
+            found = AsyncConnection(self.engine, self._idle.pop())
+            if not found.invalidated and not driver_of(found).is_closed():
+                return found
+            await found.invalidate()
+            await found.close()
+        return await self.engine.connect()
+
     async def close(self) -> None:
+        while self._idle:
+            await AsyncConnection(self.engine, self._idle.pop()).close()
         await self.engine.dispose()
+
+
+class _Nothing:
+    """Stands for the pooled connection of a `Connection` that never had one."""
+
+    def close(self) -> None:
+        pass
+
+
+def _closed(engine: AsyncEngine) -> Connection:
+    connection = Connection(engine.sync_engine, cast("PoolProxiedConnection", _Nothing()))
+    connection.close()
+    return connection
 
 
 _POOL_SECONDS = 30

@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, ResourceClosedError
 
 from deploy.local.databases import DatabaseUrls
 from shared.contracts.ids import ProviderId
@@ -119,3 +119,23 @@ async def test_a_provider_s_id_is_no_place_for_sql(machinery: Database) -> None:
     with pytest.raises(ValueError, match="provider"):
         async with machinery.begin(ProviderId("a'; COMMIT; --")):
             pass
+
+
+async def test_a_transaction_that_is_over_is_not_the_next_one_on_its_connection(machinery: Database) -> None:
+    async with machinery.begin(ACME) as kept:
+        first = (await kept.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+    async with machinery.begin(BETA) as tx:
+        assert (await tx.execute(text("SELECT pg_backend_pid()"))).scalar_one() == first
+        with pytest.raises(ResourceClosedError):
+            await kept.execute(WRITE, {"provider": BETA})
+
+
+async def test_a_connection_that_broke_while_nobody_used_it_is_replaced(machinery: Database) -> None:
+    backend = text("SELECT pg_backend_pid()")
+    async with machinery.begin() as tx:
+        async with machinery.begin() as other:
+            victim = (await other.execute(backend)).scalar_one()
+        await tx.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": victim})
+        await asyncio.sleep(0.2)
+        async with machinery.begin() as other:
+            assert (await other.execute(backend)).scalar_one() != victim
