@@ -75,8 +75,8 @@ class Database:
         """A transaction that commits when the block ends and is undone when it raises.
 
         With a provider, rows of others neither show nor can be written; without one, no tenant row at all shows. On a
-        `snapshot` every statement sees the state that the first one saw, and to change a row that was changed since
-        is a transient error. With `kept_plans` a statement is planned once per connection: only where every table is
+        `snapshot` every statement sees the state of the beginning, and to change a row that was changed since is a
+        transient error. With `kept_plans` a statement is planned once per connection: only where every table is
         asked by its key and, if it has another index, in the order of its key.
         """
         async with self._connection() as tx:
@@ -158,7 +158,9 @@ def _opening(provider: ProviderId, snapshot: bool, kept_plans: bool) -> str:
     script = "BEGIN ISOLATION LEVEL REPEATABLE READ;" if snapshot else "BEGIN;"
     if kept_plans:
         script += _KEEP_PLANS
-    return f"{script} SET LOCAL {PROVIDER_SETTING} = '{provider}'"
+    script += f"SET LOCAL {PROVIDER_SETTING} = '{provider}';"
+    # Only a query takes the snapshot: BEGIN alone would leave that to whichever comes first in the block.
+    return script + "SELECT" if snapshot else script
 
 
 async def _commit(tx: AsyncConnection) -> None:

@@ -139,3 +139,10 @@ async def test_a_connection_that_broke_while_nobody_used_it_is_replaced(machiner
         await asyncio.sleep(0.2)
         async with machinery.begin() as other:
             assert (await other.execute(backend)).scalar_one() != victim
+
+
+async def test_a_snapshot_is_of_the_beginning_of_its_transaction(machinery: Database) -> None:
+    async with machinery.begin(ACME, snapshot=True) as seeing:
+        async with machinery.begin(ACME) as tx:
+            await tx.execute(WRITE, {"provider": ACME})
+        assert (await seeing.execute(COUNT)).scalar_one() == 0
