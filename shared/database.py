@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from shared.contracts.ids import ProviderId
 from shared.messaging import outbox
 from shared.messaging.schema import PROVIDER_SETTING
+from shared.places import Places
 from shared.statements import Driver, Statement, confirm, driver_of, send
 
 PLATFORM = ProviderId("-")
@@ -39,7 +40,8 @@ def session_settings() -> dict[str, str]:
         "jit": "off",
         "TimeZone": "UTC",
         # A plan kept from when a table was empty is kept while it grows by thousands of rows a second, until
-        # statistics are taken again; and no kept plan knows how long the array of a set-based statement is.
+        # statistics are taken again; and no kept plan knows how long the array of a set-based statement is. The
+        # exceptions say `kept_plans`.
         "plan_cache_mode": "force_custom_plan",
         "idle_in_transaction_session_timeout": f"{FROZEN_SECONDS}s",
     }
@@ -62,7 +64,7 @@ class Database:
             hide_parameters=True,  # errors are logged, and parameters hold names and pay
         )
         # To take a connection from SQLAlchemy's pool and give it back costs more than a statement; these stay taken.
-        self._places = asyncio.Semaphore(pool_size)
+        self._places = Places(pool_size, _POOL_SECONDS)
         self._idle: list[Connection] = []
         self._closed = _closed(self.engine)
         self.announced = asyncio.Event()
@@ -95,11 +97,7 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AsyncConnection]:
-        if self._places.locked():
-            async with asyncio.timeout(_POOL_SECONDS):
-                await self._places.acquire()
-        else:
-            await self._places.acquire()
+        await self._places.take()
         try:
             connection = await self._take()
             try:
@@ -113,7 +111,7 @@ class Database:
             # Whoever kept the transaction must not find himself in the next one.
             connection.sync_connection = self._closed
         finally:
-            self._places.release()
+            self._places.give()
 
     async def _take(self) -> AsyncConnection:
         while self._idle:
