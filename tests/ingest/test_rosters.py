@@ -1,4 +1,4 @@
-"""A request's roster is read by keys, also on a connection that planned its statement when nobody was known."""
+"""What a request is judged by is found by keys, also on a connection that planned the search when nothing was there."""
 
 from __future__ import annotations
 
@@ -8,16 +8,25 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from deploy.local.postgres import PostgresServer
 from services.ingest.model import Roster
+from services.ingest.store import journal
 from services.ingest.store.rosters import join_intake
 from services.ingest.store.sources import find_key
-from shared.contracts.ids import EmployeeId, MetricKey, ProviderId, SourceId
+from shared.contracts.ids import EmployeeId, KpiEventId, MetricKey, ProviderId, SourceId
 from tests.ingest.conftest import World
 
 ACME = ProviderId("acme")
-_TABLES = "('sources', 'metrics', 'source_agents', 'assignments', 'key_lookup', 'source_keys')"
+_TABLES = "('sources', 'metrics', 'source_agents', 'assignments', 'key_lookup', 'source_keys', 'kpi_events')"
 _KEYS = """
     INSERT INTO source_keys SELECT 'acme', 'k-' || n, 's-1', '', '{kpi-events:write}', now(), 'me', now(), NULL
     FROM generate_series(1, 3000) AS n
+"""
+_EVENTS = """
+    INSERT INTO kpi_events SELECT 'acme', 's-1/' || n, 'observation', NULL, 0, 'P-1', 'p-1', 'm-1', now(),
+                                  current_date, 1, 1, '', now(), NULL FROM generate_series(1, 3000) AS n
+"""
+_CORRECTIONS = """
+    INSERT INTO kpi_events SELECT 'acme', 's-1/c' || n, 'correction', 's-1/' || n, 1, 'P-1', 'p-1', 'm-1', now(),
+                                  current_date, 1, 1, '', now(), NULL FROM generate_series(1, 3000) AS n
 """
 _FILL = (
     "INSERT INTO providers VALUES ('acme', 'Acme', now()) ON CONFLICT DO NOTHING",
@@ -96,6 +105,31 @@ async def test_thousands_are_found_by_key_too_and_no_table_is_read_whole(bare: W
         "metrics_pkey": 1,
         "source_agents_pkey": 2999,
         "assignments_pkey": 3000,
+    }
+
+
+@pytest.mark.parametrize("analysed", [False, True])
+async def test_originals_and_what_stands_under_an_id_are_found_by_key_where_the_search_was_planned_without_any(
+    analysed: bool, bare: World, postgres: PostgresServer
+) -> None:
+    if analysed:
+        postgres.run_sql("ANALYZE", str(bare.database.engine.url.database))
+    named = [KpiEventId("s-1/7")]
+    async with bare.database.begin(ACME, kept_plans=True) as tx:
+        assert not await journal.digests(tx, ACME, named)
+        assert not await journal.lock_originals(tx, ACME, named)
+    async with bare.database.begin(ACME) as tx:
+        await tx.execute(text(_EVENTS))
+        await tx.execute(text(_CORRECTIONS))
+    async with bare.database.begin(ACME, kept_plans=True) as tx:
+        before = await read(tx)
+        assert set(await journal.digests(tx, ACME, named)) == {"s-1/7"}
+        originals = await journal.lock_originals(tx, ACME, named)
+        after = await read(tx)
+    assert originals[named[0]].revisions == 1
+    assert {name: after[name] - before[name] for name in after if after[name] > before[name]} == {
+        "kpi_events_pkey": 3,
+        "kpi_events_revisions": 1,
     }
 
 
