@@ -19,7 +19,6 @@ from starlette.types import Message, Receive, Scope
 
 from shared.field_problems import FieldProblem
 from shared.numbers import plain
-from shared.web.flat import flat
 from shared.web.json import read_json
 from shared.web.problems import Refusal
 
@@ -194,7 +193,7 @@ class _StrictRequest(Request):
 
 class _StrictRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = flat(self) or super().get_route_handler()
+        handle = super().get_route_handler()
         body = self.body_field and self.body_field.field_info.annotation
         limit = getattr(body, "most_bytes", DEFAULT_LIMIT)
 
