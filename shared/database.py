@@ -7,20 +7,19 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import cast
 
 import asyncpg
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from pydantic import SecretStr
-from sqlalchemy import Connection, PoolProxiedConnection, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy import AdaptedConnection, Connection, event, text
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from shared.contracts.ids import ProviderId
 from shared.messaging import outbox
 from shared.messaging.schema import PROVIDER_SETTING
-from shared.places import Places
 from shared.statements import Driver, Statement, confirm, driver_of, send
 
 PLATFORM = ProviderId("-")
@@ -55,7 +54,7 @@ class Database:
             url.get_secret_value(),
             pool_size=pool_size,
             max_overflow=0,
-            pool_timeout=_POOL_SECONDS,
+            pool_timeout=30,
             connect_args={
                 "server_settings": session_settings(),
                 "command_timeout": 60,
@@ -63,10 +62,7 @@ class Database:
             },
             hide_parameters=True,  # errors are logged, and parameters hold names and pay
         )
-        # To take a connection from SQLAlchemy's pool and give it back costs more than a statement; these stay taken.
-        self._places = Places(pool_size, _POOL_SECONDS)
-        self._idle: list[Connection] = []
-        self._closed = _closed(self.engine)
+        event.listen(self.engine.sync_engine, "checkout", _require_open)
         self.announced = asyncio.Event()
         """Set after every commit that left outbox rows; the relay of this process waits for it."""
 
@@ -97,51 +93,26 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AsyncConnection]:
-        await self._places.take()
+        connection = await self.engine.connect()
         try:
-            connection = await self._take()
-            try:
-                yield connection
-            except BaseException:
-                # A second cancellation must not interrupt it: the next caller would get this one's open transaction.
-                await asyncio.shield(asyncio.create_task(_undo(connection)))
-                raise
-            if connection.sync_connection is not None:
-                self._idle.append(connection.sync_connection)
-            # Whoever kept the transaction must not find himself in the next one.
-            connection.sync_connection = self._closed
-        finally:
-            self._places.give()
-
-    async def _take(self) -> AsyncConnection:
-        while self._idle:
-            found = AsyncConnection(self.engine, self._idle.pop())
-            if not found.invalidated and not driver_of(found).is_closed():
-                return found
-            await found.invalidate()
-            await found.close()
-        return await self.engine.connect()
+            yield connection
+        except BaseException:
+            # A second cancellation must not interrupt it: the next caller would get this one's open transaction.
+            await asyncio.shield(asyncio.create_task(_undo(connection)))
+            raise
+        await connection.close()
 
     async def close(self) -> None:
-        while self._idle:
-            await AsyncConnection(self.engine, self._idle.pop()).close()
         await self.engine.dispose()
 
 
-class _Nothing:
-    """Stands for the pooled connection of a `Connection` that never had one."""
-
-    def close(self) -> None:
-        pass
-
-
-def _closed(engine: AsyncEngine) -> Connection:
-    connection = Connection(engine.sync_engine, cast("PoolProxiedConnection", _Nothing()))
-    connection.close()
-    return connection
+def _require_open(pooled: AdaptedConnection, *_: object) -> None:
+    """Have the pool replace a connection that broke while nobody used it."""
+    driver: asyncpg.Connection = pooled.driver_connection
+    if driver.is_closed():
+        raise DisconnectionError
 
 
-_POOL_SECONDS = 30
 # A plan that is kept from when a table was empty would read all of it, and is kept while it grows. Without a sort, an
 # index that has the order asked for is taken whatever others seem to cost.
 _KEEP_PLANS = (
