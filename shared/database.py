@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,13 +13,14 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from pydantic import SecretStr
-from sqlalchemy import Connection, text
+from sqlalchemy import AdaptedConnection, Connection, event, text
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from shared.contracts.ids import ProviderId
 from shared.messaging import outbox
 from shared.messaging.schema import PROVIDER_SETTING
-from shared.statements import Statement
+from shared.statements import Driver, Statement, confirm, driver_of, send
 
 PLATFORM = ProviderId("-")
 """Stands for no provider at all: what an operator does before or beside any tenant."""
@@ -37,7 +39,8 @@ def session_settings() -> dict[str, str]:
         "jit": "off",
         "TimeZone": "UTC",
         # A plan kept from when a table was empty is kept while it grows by thousands of rows a second, until
-        # statistics are taken again; and no kept plan knows how long the array of a set-based statement is.
+        # statistics are taken again; and no kept plan knows how long the array of a set-based statement is. The
+        # exceptions say `kept_plans`.
         "plan_cache_mode": "force_custom_plan",
         "idle_in_transaction_session_timeout": f"{FROZEN_SECONDS}s",
     }
@@ -52,49 +55,107 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=30,
-            connect_args={"server_settings": session_settings(), "command_timeout": 60},
+            connect_args={
+                "server_settings": session_settings(),
+                "command_timeout": 60,
+                "connection_class": Driver,
+            },
             hide_parameters=True,  # errors are logged, and parameters hold names and pay
         )
+        event.listen(self.engine.sync_engine, "checkout", _require_open)
         self.announced = asyncio.Event()
         """Set after every commit that left outbox rows; the relay of this process waits for it."""
 
     @asynccontextmanager
     async def begin(
-        self, provider: ProviderId | None = None, *, snapshot: bool = False
+        self, provider: ProviderId | None = None, *, snapshot: bool = False, kept_plans: bool = False
     ) -> AsyncIterator[AsyncConnection]:
         """A transaction that commits when the block ends and is undone when it raises.
 
         With a provider, rows of others neither show nor can be written; without one, no tenant row at all shows. On a
-        `snapshot` every statement sees the state that the first one saw, and to change a row that was changed since
-        is a transient error.
+        `snapshot` every statement sees the state of the beginning, and to change a row that was changed since is a
+        transient error. With `kept_plans` a statement is planned once per connection: only where every table is
+        asked by its key and, if it has another index, in the order of its key.
         """
-        async with self.engine.begin() as tx:
+        async with self._connection() as tx:
             outbox.open_for(tx)
-            if snapshot:
-                await tx.execute(_SNAPSHOT)
-            # Also what begins the transaction: a `Statement` before it would commit on its own.
-            await enter_provider(tx, provider or NOBODY)
+            await send(tx, _opening(provider or NOBODY, snapshot, kept_plans))
             yield tx
             announces = await outbox.write_pending(tx)
+            await _commit(tx)
         if announces:
             self.announced.set()
 
     async def look(self, statement: Statement, **values: object) -> list[asyncpg.Record]:
         """Run one statement in a transaction of its own that no provider has entered."""
-        async with self.engine.connect() as connection:
+        async with self._connection() as connection:
             return await statement.rows_alone(connection, **values)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[AsyncConnection]:
+        connection = await self.engine.connect()
+        try:
+            yield connection
+        except BaseException:
+            # A second cancellation must not interrupt it: the next caller would get this one's open transaction.
+            await asyncio.shield(asyncio.create_task(_undo(connection)))
+            raise
+        await connection.close()
 
     async def close(self) -> None:
         await self.engine.dispose()
 
 
+def _require_open(pooled: AdaptedConnection, *_: object) -> None:
+    """Have the pool replace a connection that broke while nobody used it."""
+    driver: asyncpg.Connection = pooled.driver_connection
+    if driver.is_closed():
+        raise DisconnectionError
+
+
+# A plan that is kept from when a table was empty would read all of it, and is kept while it grows. Without a sort, an
+# index that has the order asked for is taken whatever others seem to cost.
+_KEEP_PLANS = (
+    "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off;"
+)
+_PROVIDER = re.compile(r"[A-Za-z0-9._-]*")
+
+
+def _opening(provider: ProviderId, snapshot: bool, kept_plans: bool) -> str:
+    if not _PROVIDER.fullmatch(provider):
+        raise ValueError("this is no provider's id")
+    script = "BEGIN ISOLATION LEVEL REPEATABLE READ;" if snapshot else "BEGIN;"
+    if kept_plans:
+        script += _KEEP_PLANS
+    script += f"SET LOCAL {PROVIDER_SETTING} = '{provider}';"
+    # Only a query takes the snapshot: BEGIN alone would leave that to whichever comes first in the block.
+    return script + "SELECT" if snapshot else script
+
+
+async def _commit(tx: AsyncConnection) -> None:
+    # SQLAlchemy ends only what it has run a statement in, and its listeners hear of the commit.
+    if tx.in_transaction():
+        await tx.commit()
+    if driver_of(tx).is_in_transaction():
+        confirm(await send(tx, "COMMIT"))
+
+
+async def _undo(connection: AsyncConnection) -> None:
+    try:
+        if connection.in_transaction():
+            await connection.rollback()
+        if not connection.invalidated and driver_of(connection).is_in_transaction():
+            await send(connection, "ROLLBACK")
+    finally:
+        await connection.close()
+
+
 async def enter_provider(tx: AsyncConnection, provider: ProviderId) -> None:
     """Confine the rest of the transaction to `provider`; the setting ends with the transaction."""
-    await tx.execute(_ENTER, {"provider": provider})
+    await _ENTER.rows(tx, provider=provider)
 
 
-_SNAPSHOT = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-_ENTER = text(f"SELECT set_config('{PROVIDER_SETTING}', :provider, true)")
+_ENTER = Statement(f"SELECT set_config('{PROVIDER_SETTING}', :provider, true)")
 
 
 def _upgrade(connection: Connection, versions: Path) -> None:

@@ -1,8 +1,9 @@
-"""Statements sent past SQLAlchemy: on a hot path its share of the time would be larger than the database's."""
+"""SQL sent past SQLAlchemy: on a hot path its share of the time would be larger than the database's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
+from typing import TypeVar
 
 import asyncpg
 from sqlalchemy import text
@@ -12,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.errors import RuleViolation
 
 _DIALECT = dialect()  # type: ignore[no-untyped-call]
+
+T = TypeVar("T")
 
 
 class Statement:
@@ -23,8 +26,8 @@ class Statement:
         self._names = tuple(compiled.positiontup or ())
 
     async def rows(self, tx: AsyncConnection, **values: object) -> list[asyncpg.Record]:
-        """Run it as part of `tx`, whose first statement, the one that begins the transaction, was SQLAlchemy's."""
-        if not _driver(tx).is_in_transaction():
+        """Run it as part of `tx`, which has begun."""
+        if not driver_of(tx).is_in_transaction():
             raise RuntimeError("the statement would commit on its own")
         return await self._fetch(tx, values)
 
@@ -33,15 +36,24 @@ class Statement:
         return await self._fetch(connection, values)
 
     async def _fetch(self, connection: AsyncConnection, values: Mapping[str, object]) -> list[asyncpg.Record]:
-        driver = _driver(connection)
-        try:
-            return list(await driver.fetch(self._sql, *(values[name] for name in self._names)))
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-            if not driver.is_closed():
-                raise
-            # SQLAlchemy did not see it break, and would hand it out again.
-            await connection.invalidate(error)
-            raise ConnectionResetError("the connection to the database broke") from error
+        running = driver_of(connection).fetch(self._sql, *[values[name] for name in self._names])
+        return await _unless_broken(connection, running)
+
+
+async def send(connection: AsyncConnection, script: str) -> str:
+    """Run several statements in one trip; what the last one says it did. Values in `script` are yours to quote."""
+    return await _unless_broken(connection, driver_of(connection).execute(script))
+
+
+async def _unless_broken(connection: AsyncConnection, running: Awaitable[T]) -> T:
+    try:
+        return await running
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        if not driver_of(connection).is_closed():
+            raise
+        # SQLAlchemy did not see it break, and would hand it out again.
+        await connection.invalidate(error)
+        raise ConnectionResetError("the connection to the database broke") from error
 
 
 _SEPARATOR = "\x1f"
@@ -61,9 +73,41 @@ def column(values: Iterable[str]) -> str:
     return joined
 
 
-def _driver(connection: AsyncConnection) -> asyncpg.Connection:
+def driver_of(connection: AsyncConnection) -> asyncpg.Connection:
     pooled = connection.sync_connection
     if pooled is None or pooled.connection.driver_connection is None:
         raise RuntimeError("the connection was given back")
     driver: asyncpg.Connection = pooled.connection.driver_connection
     return driver
+
+
+class Driver(asyncpg.Connection):  # type: ignore[misc] # asyncpg has no types
+    """A connection whose transaction may have begun before SQLAlchemy runs a statement in it.
+
+    SQLAlchemy begins one at its first statement; where one runs by then, that is the one it means.
+    """
+
+    def transaction(self, **options: object) -> object:
+        return _Running(self) if self.is_in_transaction() else super().transaction(**options)
+
+
+class _Running:
+    """asyncpg's `Transaction`, as far as SQLAlchemy uses it, of a transaction that has begun."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    async def start(self) -> None:
+        pass
+
+    async def commit(self) -> None:
+        confirm(await self._driver.execute("COMMIT"))
+
+    async def rollback(self) -> None:
+        await self._driver.execute("ROLLBACK")
+
+
+def confirm(commit: str) -> None:
+    """PostgreSQL answers a COMMIT after an error by a rollback, and calls that no error."""
+    if commit != "COMMIT":
+        raise RuntimeError("nothing was committed: an error in the transaction was caught and not raised")

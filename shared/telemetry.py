@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from opentelemetry import trace
+from opentelemetry.context import attach, detach
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
@@ -46,6 +47,7 @@ OUTBOX_DEPTH = Gauge("plumbline_outbox_depth", "Events of the outbox read in the
 OUTBOX_AGE = Gauge("plumbline_outbox_oldest_age_seconds", "Age of the oldest row in the outbox at the last look")
 TIMERS = Counter("plumbline_timers", "Timers by fate: ran, parked", ["kind", "fate"])
 
+_TRACER = trace.get_tracer("plumbline")
 _MAX_LINKS = 10_000  # a batch never has more records; a cut-off link would break the story of one event
 
 
@@ -116,18 +118,14 @@ def span(
     links = [Link(found) for found in map(parse_traceparent, dict.fromkeys(causes)) if found]
     inherited = parse_traceparent(parent)
     context = trace.set_span_in_context(NonRecordingSpan(inherited)) if inherited else None
-    with trace.get_tracer("plumbline").start_as_current_span(
-        name,
-        context=context,
-        kind=kind,
-        attributes=attributes,
-        links=links,
-        record_exception=False,
-        set_status_on_exception=False,
-    ) as current:
-        try:
-            yield current
-        except BaseException as error:
-            current.set_status(StatusCode.ERROR)
-            current.set_attribute(ERROR_TYPE, type(error).__name__)
-            raise
+    current = _TRACER.start_span(name, context, kind, attributes, links)
+    token = attach(trace.set_span_in_context(current))
+    try:
+        yield current
+    except BaseException as error:
+        current.set_status(StatusCode.ERROR)
+        current.set_attribute(ERROR_TYPE, type(error).__name__)
+        raise
+    finally:
+        detach(token)
+        current.end()

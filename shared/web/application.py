@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.dependencies.models import Dependant
+from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
@@ -51,7 +52,8 @@ def create_app(wiring: Wiring, routers: Sequence[Router], *, title: str, version
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
     )
     for router in routers:
-        app.include_router(router, prefix="/v1")
+        # Included, each router would be searched by way of a layer of its own.
+        app.router.routes.extend(router.routes)
     app.state.wiring = wiring
     app.state.templates = _templates(app)
     app.state.parameters = {
@@ -125,10 +127,13 @@ class _Application(FastAPI):
     def openapi(self) -> dict[str, JsonValue]:
         if not self.openapi_schema:
             document = super().openapi()
+            schemes: dict[str, JsonValue] = {}
             for route, method in _operations(self):
                 operation = document["paths"][route.path_format][method.lower()]
                 (guard,) = _guards(route.dependant)
                 operation["x-roles"] = sorted(guard.roles)
+                operation["security"] = [{name: []} for name in guard.schemes]
+                schemes |= {name: jsonable_encoder(scheme.model) for name, scheme in guard.schemes.items()}
                 responses = operation["responses"]
                 responses.pop("422", None)
                 responses["default"] = {
@@ -144,5 +149,6 @@ class _Application(FastAPI):
                 [(Problem, "serialization")], ref_template="#/components/schemas/{model}"
             )
             schemas.update(problem_schemas["$defs"])
+            document["components"]["securitySchemes"] = schemes
             self.openapi_schema = document
         return self.openapi_schema

@@ -205,7 +205,7 @@ class _StrictRoute(APIRoute):
 
 
 class Router(APIRouter):
-    """The only router `create_app` takes: no NaN, no deep nesting, and no digit of a number lost to a float."""
+    """The only router `create_app` takes, under /v1: no NaN, no deep nesting, no digit of a number lost to a float."""
 
     def __init__(self, *, prefix: str = "", tags: list[str] | None = None) -> None:
-        super().__init__(prefix=prefix, tags=list(tags or ()), route_class=_StrictRoute)
+        super().__init__(prefix=f"/v1{prefix}", tags=list(tags or ()), route_class=_StrictRoute)

@@ -20,6 +20,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.engine.interfaces import DBAPICursor, ExecutionContext
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from shared import database
 from shared.process import main
 from shared.statements import Statement
 
@@ -54,15 +55,11 @@ class Bomb:
         if key in self._steps:
             self._step(key)
 
-    def before_commit(self, connection: Connection) -> None:
-        if id(connection) in self._steps:
-            self._step(id(connection))
-
-    def after_end(self, connection: Connection) -> None:
+    def after_end(self, key: int) -> None:
         """The transaction is over: a step of its own, between the commit and whatever follows it."""
-        if id(connection) in self._steps:
-            self._step(id(connection))
-            del self._steps[id(connection)]
+        if key in self._steps:
+            self._step(key)
+            del self._steps[key]
 
     def _step(self, key: int) -> None:
         self._steps[key] += 1
@@ -78,8 +75,7 @@ class Bomb:
 def install(trigger: Path) -> None:
     bomb = Bomb(trigger)
     event.listen(Engine, "before_cursor_execute", bomb.before_statement)
-    event.listen(Engine, "commit", bomb.before_commit)
-    event.listen(Engine, "rollback", bomb.after_end)
+    _watch_the_end(bomb)
     send = Statement._fetch
 
     async def watched(
@@ -89,6 +85,23 @@ def install(trigger: Path) -> None:
         return await send(statement, connection, values)
 
     Statement._fetch = watched  # type: ignore[assignment, method-assign]
+
+
+def _watch_the_end(bomb: Bomb) -> None:
+    commit, undo = database._commit, database._undo
+
+    async def committed(connection: AsyncConnection) -> None:
+        bomb.before_driver_statement(connection)
+        await commit(connection)
+        bomb.after_end(id(connection.sync_connection))
+
+    async def undone(connection: AsyncConnection) -> None:
+        key = id(connection.sync_connection)
+        await undo(connection)
+        bomb.after_end(key)
+
+    database._commit = committed  # type: ignore[assignment]
+    database._undo = undone
 
 
 if __name__ == "__main__":

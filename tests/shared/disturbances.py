@@ -58,9 +58,9 @@ class MortalDatabase(Database):
 
     @asynccontextmanager
     async def begin(
-        self, provider: ProviderId | None = None, *, snapshot: bool = False
+        self, provider: ProviderId | None = None, *, snapshot: bool = False, kept_plans: bool = False
     ) -> AsyncIterator[AsyncConnection]:
-        async with super().begin(provider, snapshot=snapshot) as tx:
+        async with super().begin(provider, snapshot=snapshot, kept_plans=kept_plans) as tx:
             yield tx
             self._border()
         self._border()

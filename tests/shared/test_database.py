@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+import asyncio
+from contextlib import suppress
 
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, ResourceClosedError
+
+from deploy.local.databases import DatabaseUrls
 from shared.contracts.ids import ProviderId
 from shared.database import Database, enter_provider
 
@@ -65,3 +70,79 @@ async def test_an_error_in_the_block_undoes_everything(machinery: Database) -> N
             _ = 1 / 0
     async with machinery.begin(ACME) as tx:
         assert (await tx.execute(COUNT)).scalar_one() == 0
+
+
+async def test_an_error_that_is_caught_in_the_block_is_no_commit(machinery: Database) -> None:
+    with pytest.raises(RuntimeError, match="nothing was committed"):
+        async with machinery.begin(ACME) as tx:
+            await tx.execute(WRITE, {"provider": ACME})
+            with suppress(DBAPIError):
+                await tx.execute(WRITE, {"provider": ACME})
+    async with machinery.begin(ACME) as tx:
+        assert (await tx.execute(COUNT)).scalar_one() == 0
+
+
+async def test_what_was_cancelled_is_undone_before_the_next_caller_gets_the_connection(machinery: Database) -> None:
+    async def stall() -> None:
+        async with machinery.begin(ACME) as tx:
+            await tx.execute(WRITE, {"provider": ACME})
+            await tx.execute(text("SELECT pg_sleep(30)"))
+
+    stalled = asyncio.create_task(stall())
+    await asyncio.sleep(0.3)
+    stalled.cancel()
+    await asyncio.wait([stalled])
+    async with machinery.begin(ACME) as tx:
+        assert (await tx.execute(COUNT)).scalar_one() == 0
+
+
+async def test_whoever_finds_no_free_connection_waits_for_one(machinery_urls: DatabaseUrls) -> None:
+    database = Database(SecretStr(machinery_urls.app), pool_size=2)
+
+    async def count() -> object:
+        async with database.begin(ACME) as tx:
+            return (await tx.execute(COUNT)).scalar_one()
+
+    assert await asyncio.gather(*(count() for _ in range(20))) == [0] * 20
+    await database.close()
+
+
+async def test_kept_plans_end_with_their_transaction(machinery: Database) -> None:
+    modes = text("SELECT current_setting('plan_cache_mode'), current_setting('enable_seqscan')")
+    async with machinery.begin(kept_plans=True) as tx:
+        assert tuple((await tx.execute(modes)).one()) == ("force_generic_plan", "off")
+    async with machinery.begin() as tx:
+        assert tuple((await tx.execute(modes)).one()) == ("force_custom_plan", "on")
+
+
+async def test_a_provider_s_id_is_no_place_for_sql(machinery: Database) -> None:
+    with pytest.raises(ValueError, match="provider"):
+        async with machinery.begin(ProviderId("a'; COMMIT; --")):
+            pass
+
+
+async def test_a_transaction_that_is_over_is_not_the_next_one_on_its_connection(machinery: Database) -> None:
+    async with machinery.begin(ACME) as kept:
+        first = (await kept.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+    async with machinery.begin(BETA) as tx:
+        assert (await tx.execute(text("SELECT pg_backend_pid()"))).scalar_one() == first
+        with pytest.raises(ResourceClosedError):
+            await kept.execute(WRITE, {"provider": BETA})
+
+
+async def test_a_connection_that_broke_while_nobody_used_it_is_replaced(machinery: Database) -> None:
+    backend = text("SELECT pg_backend_pid()")
+    async with machinery.begin() as tx:
+        async with machinery.begin() as other:
+            victim = (await other.execute(backend)).scalar_one()
+        await tx.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": victim})
+        await asyncio.sleep(0.2)
+        async with machinery.begin() as other:
+            assert (await other.execute(backend)).scalar_one() != victim
+
+
+async def test_a_snapshot_is_of_the_beginning_of_its_transaction(machinery: Database) -> None:
+    async with machinery.begin(ACME, snapshot=True) as seeing:
+        async with machinery.begin(ACME) as tx:
+            await tx.execute(WRITE, {"provider": ACME})
+        assert (await seeing.execute(COUNT)).scalar_one() == 0

@@ -53,11 +53,11 @@ async def post_kpi_events(request: Request, who: Submitter, app: App, atomic: bo
     if atomic:
         outcome = Outcome(rejected=misshapen)
         if not misshapen:
-            async with app.database.begin(who.tenant) as tx:
+            async with app.database.begin(who.tenant, kept_plans=True) as tx:
                 outcome = await record_all_kpi_events(tx, submission)
         _require_all(documents, outcome)
     else:
-        async with app.database.begin(who.tenant) as tx:
+        async with app.database.begin(who.tenant, kept_plans=True) as tx:
             outcome = await record_kpi_events(tx, submission)
     rejected = documents.show([*misshapen, *outcome.rejected])
     return KpiEventsOut(accepted=len(outcome.written), duplicates=outcome.duplicates, rejected=rejected)

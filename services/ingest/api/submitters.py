@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from fastapi import Depends, Request
 from fastapi.security import APIKeyHeader
+from fastapi.security.base import SecurityBase
 
 from services.ingest.model import Scope
 from services.ingest.store import sources
 from shared.auth import Principal, Role, parse_api_key
 from shared.errors import Forbidden, Unauthenticated
-from shared.web import App, Bearer, Requires
+from shared.web import Requires, wiring
 
-ApiKeyText = Annotated[
-    str | None,
-    Depends(APIKeyHeader(name="X-API-Key", scheme_name="api_key", auto_error=False, description="A source's key")),
-]
+_API_KEY = APIKeyHeader(name="X-API-Key", scheme_name="api_key", auto_error=False, description="A source's key")
 
 
 class RequiresKey(Requires):
@@ -25,18 +24,20 @@ class RequiresKey(Requires):
     Nothing is remembered between requests: a key that is revoked stops at once.
     """
 
+    schemes: ClassVar[Mapping[str, SecurityBase]] = {**Requires.schemes, "api_key": _API_KEY}
+
     def __init__(self, scope: Scope, *roles: Role) -> None:
         super().__init__(Role.SOURCE, *roles)
         self._scope = scope
 
-    async def __call__(  # type: ignore[override]
-        self, request: Request, app: App, bearer: Bearer, api_key: ApiKeyText
-    ) -> Principal:
+    async def __call__(self, request: Request) -> Principal:
+        api_key = await _API_KEY(request)
         if api_key is None:
-            who = await super().__call__(request, app, bearer)
+            who = await super().__call__(request)
             if not who.has(*(self.roles - {Role.SOURCE})):
                 raise Forbidden("a source shows its API key, not a token", code="no-source")
             return who
+        app = await wiring(request)
         claimed = parse_api_key(api_key)
         found = await sources.find_key(app.database, claimed.id) if claimed else None
         if claimed is None or found is None or not claimed.matches(found[1].digest):

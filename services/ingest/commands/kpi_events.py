@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from pydantic import TypeAdapter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.ingest.model import Amendment, JournalRow, Observation, Original, Reason, Rejection, Roster, Source
+from services.ingest.model import Amendment, JournalRow, Observation, Original, Reason, Rejection, Roster
 from services.ingest.rules.amendments import amend
 from services.ingest.rules.intake import observed, place
 from services.ingest.rules.normal_form import described
-from services.ingest.store import employees, journal, metrics, sources
+from services.ingest.store import journal, rosters
 from shared.contracts.event import Event
-from shared.contracts.ids import KpiEventId, ProviderId, SourceId
+from shared.contracts.ids import EmployeeId, KpiEventId, MetricKey, ProviderId, SourceId
 from shared.contracts.kpi import KpiCorrected, KpiRecorded, KpiVoided
 from shared.errors import NotFound, PlumblineError
 from shared.messaging import outbox
@@ -54,8 +54,7 @@ class Undone(PlumblineError):
 
 async def record_kpi_events(tx: AsyncConnection, submission: Submission) -> Outcome:
     """Journal and announce what can be accepted, and keep the bodies that conflict."""
-    await journal.join_intake(tx, submission.provider)
-    outcome = await _journal(tx, submission)
+    outcome = await _journal(tx, submission, await _roster_of_observations(tx, submission))
     await _conclude(tx, submission, outcome)
     return outcome
 
@@ -63,10 +62,10 @@ async def record_kpi_events(tx: AsyncConnection, submission: Submission) -> Outc
 async def record_all_kpi_events(tx: AsyncConnection, submission: Submission) -> Outcome:
     """The same, but nothing is written once anything is rejected. Conflicting bodies are kept either way, which is why
     the refusal is an outcome: an exception would undo that too."""
-    await journal.join_intake(tx, submission.provider)
+    roster = await _roster_of_observations(tx, submission)
     try:
         async with tx.begin_nested():
-            outcome = await _journal(tx, submission)
+            outcome = await _journal(tx, submission, roster)
             if outcome.rejected:
                 raise Undone(outcome)
     except Undone as undone:
@@ -83,20 +82,16 @@ async def _conclude(tx: AsyncConnection, submission: Submission, outcome: Outcom
     outbox.append(tx, _announcements(submission, outcome.written))
 
 
-async def _journal(tx: AsyncConnection, submission: Submission) -> Outcome:
-    source = await sources.source(tx, submission.provider, submission.source)
-    if source is None:
-        raise NotFound("there is no source of this id")
+async def _journal(tx: AsyncConnection, submission: Submission, roster: Roster) -> Outcome:
     outcome = Outcome()
     if submission.observations:
-        await _observe(tx, submission, source.state, outcome)
+        await _observe(tx, submission, roster, outcome)
     if submission.amendments:
-        await _amend(tx, submission, source.state, outcome)
+        await _amend(tx, submission, outcome)
     return outcome
 
 
-async def _observe(tx: AsyncConnection, submission: Submission, source: Source, outcome: Outcome) -> None:
-    roster = await _roster_of_observations(tx, submission, source)
+async def _observe(tx: AsyncConnection, submission: Submission, roster: Roster, outcome: Outcome) -> None:
     rows: dict[KpiEventId, tuple[Observation, JournalRow]] = {}
     claims: list[Claim] = []
     for seen in submission.observations:
@@ -110,12 +105,12 @@ async def _observe(tx: AsyncConnection, submission: Submission, source: Source, 
     await _write(tx, submission, rows, claims, outcome)
 
 
-async def _amend(tx: AsyncConnection, submission: Submission, source: Source, outcome: Outcome) -> None:
+async def _amend(tx: AsyncConnection, submission: Submission, outcome: Outcome) -> None:
     """After the observations, so that an event and its correction may come in one request."""
     originals = await journal.lock_originals(
         tx, submission.provider, {found.original for found in submission.amendments}
     )
-    roster = await _roster_of_originals(tx, submission, source, originals)
+    roster = await _roster_of_originals(tx, submission, originals.values())
     # Under the lock, so that a repeated correction is known for one before it would be given a revision.
     taken = await journal.digests(tx, submission.provider, [found.id for found in submission.amendments])
     revisions = {original.id: original.revisions for original in originals.values()}
@@ -160,23 +155,35 @@ async def _write(
         outcome.rejected.append(Rejection(sent.position, sent.id.partition("/")[2], *reason))
 
 
-async def _roster_of_observations(tx: AsyncConnection, submission: Submission, source: Source) -> Roster:
-    seen, provider = submission.observations, submission.provider
-    agents = {found.agent for found in seen if found.agent is not None}
-    mappings = await sources.mappings(tx, provider, submission.source, agents)
-    people = {mapping.employee for found in mappings.values() for mapping in found}
-    people |= {found.employee for found in seen if found.employee is not None}
-    workplaces = await employees.workplaces(tx, provider, people)
-    aggregations = await metrics.aggregations(tx, provider, {found.metric for found in seen})
-    return Roster(source.client, frozenset(source.lines_of_business), mappings, workplaces, aggregations)
+async def _roster_of_observations(tx: AsyncConnection, submission: Submission) -> Roster:
+    seen = submission.observations
+    return await _roster(
+        tx,
+        submission,
+        agents={found.agent for found in seen if found.agent is not None},
+        people={found.employee for found in seen if found.employee is not None},
+        metrics={found.metric for found in seen},
+    )
 
 
-async def _roster_of_originals(
-    tx: AsyncConnection, submission: Submission, source: Source, originals: Mapping[KpiEventId, Original]
+async def _roster_of_originals(tx: AsyncConnection, submission: Submission, originals: Collection[Original]) -> Roster:
+    people, metrics = {found.employee for found in originals}, {found.metric for found in originals}
+    return await _roster(tx, submission, agents=(), people=people, metrics=metrics)
+
+
+async def _roster(
+    tx: AsyncConnection,
+    submission: Submission,
+    *,
+    agents: Collection[str],
+    people: Collection[EmployeeId],
+    metrics: Collection[MetricKey],
 ) -> Roster:
-    workplaces = await employees.workplaces(tx, submission.provider, {found.employee for found in originals.values()})
-    aggregations = await metrics.aggregations(tx, submission.provider, {found.metric for found in originals.values()})
-    return Roster(source.client, frozenset(source.lines_of_business), {}, workplaces, aggregations)
+    provider, source = submission.provider, submission.source
+    roster = await rosters.join_intake(tx, provider, source, agents=agents, people=people, metrics=metrics)
+    if roster is None:
+        raise NotFound("there is no source of this id")
+    return roster
 
 
 _RECORDED = TypeAdapter(list[KpiRecorded])

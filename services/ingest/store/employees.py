@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Row, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.ingest.model import Absence, Assignment, Employee, Kept, Workplace
+from services.ingest.model import Absence, Assignment, Employee, Kept
 from services.ingest.tables import absences, assignments, employees
 from shared.contracts.ids import ClientId, EmployeeId, LineOfBusiness, ProviderId
 from shared.keyset import keyset
-from shared.statements import Statement
 
 _LOCK = text("""
     SELECT version FROM employees WHERE provider_id = :provider AND employee_id = :employee FOR UPDATE
@@ -160,22 +158,3 @@ async def _whole(tx: AsyncConnection, rows: Sequence[Row[tuple[object, ...]]]) -
         )
         for row in rows
     ]
-
-
-_WORKPLACES = Statement("""
-    SELECT employee_id, valid_from, valid_to, time_zone, client_id, line_of_business FROM assignments
-    WHERE provider_id = :provider AND employee_id = ANY(CAST(:ids AS text[]))
-    ORDER BY employee_id, valid_from
-""")
-
-
-async def workplaces(
-    tx: AsyncConnection, provider: ProviderId, people: Collection[EmployeeId]
-) -> dict[EmployeeId, list[Workplace]]:
-    """In order of date."""
-    found: dict[EmployeeId, list[Workplace]] = defaultdict(list)
-    if people:
-        rows = await _WORKPLACES.rows(tx, provider=provider, ids=list(people))
-        for employee, start, end, zone, client, line in rows:
-            found[employee].append(Workplace(start, end, ZoneInfo(zone), client, line))
-    return found

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from sqlalchemy import Row, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -10,7 +8,6 @@ from services.ingest.model import Kept, Metric
 from services.ingest.tables import metrics
 from shared.contracts.ids import MetricKey, ProviderId
 from shared.keyset import keyset
-from shared.statements import Statement
 
 _DESCRIBED = [column for column in metrics.c if column.name not in ("provider_id", "metric", "version")]
 
@@ -45,14 +42,3 @@ async def one(tx: AsyncConnection, key: MetricKey) -> Kept[Metric] | None:
 
 async def page(tx: AsyncConnection, after: tuple[object, ...] | None, fetch: int) -> list[Kept[Metric]]:
     return [_metric(row) for row in await tx.execute(keyset(select(metrics), (metrics.c.metric,), after, fetch))]
-
-
-_AGGREGATIONS = Statement("""
-    SELECT metric, aggregation FROM metrics
-    WHERE provider_id = :provider AND metric = ANY(CAST(:metrics AS text[]))
-""")
-
-
-async def aggregations(tx: AsyncConnection, provider: ProviderId, keys: Collection[MetricKey]) -> dict[MetricKey, str]:
-    rows = await _AGGREGATIONS.rows(tx, provider=provider, metrics=list(keys))
-    return {MetricKey(metric): aggregation for metric, aggregation in rows}
