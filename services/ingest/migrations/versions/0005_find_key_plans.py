@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 
 # Plans are kept from when the tables were empty, and all indexes look alike then: only that of the key has the order.
 FIND_KEY = """
