@@ -62,13 +62,13 @@ async def _seal(tx: AsyncConnection, batch: Batch) -> None:
 
 
 SUBSCRIPTIONS = (
-    Subscription(KPI_EVENTS, on_kpi_events),
+    Subscription(KPI_EVENTS, on_kpi_events, together=True),
     Subscription(FEEDBACK, on_feedback),
     Subscription(WORKFORCE, on_workforce),
     Subscription(METRICS, on_metrics),
 )
 TIMERS = (
-    Timer(rescoring.RESCORE, on_rescore, batch=400, snapshot=True),
+    Timer(rescoring.RESCORE, on_rescore, batch=400, snapshot=True, together=True),
     Timer(freezing.SWEEP, on_sweep, batch=1),
     Timer(freezing.FREEZE, on_freeze, batch=1),
 )
