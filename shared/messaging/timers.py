@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,6 +24,7 @@ from shared.database import Database, enter_provider
 from shared.errors import DomainError, NotFound, is_transient
 from shared.messaging.retries import PARK_AFTER, SINGLE_AFTER, backoff, pause, together
 from shared.messaging.subscriptions import DueTimers, Timer
+from shared.statements import Statement, column
 
 _log = structlog.get_logger(__name__)
 
@@ -31,21 +32,23 @@ IDLE_SECONDS = 0.2
 HEAD_START = 2.0
 """Seconds from a process's beginning with a row to its claim, in which no other process begins with the same row."""
 
-_SCHEDULE = text("""
+_SCHEDULE = Statement("""
     INSERT INTO timers (kind, provider_id, key, due_at, cause)
-    SELECT :kind, :provider, key, :due_at, :cause FROM unnest(CAST(:keys AS text[])) AS key
+    SELECT :kind, :provider, key, CAST(due_at AS timestamptz), :cause
+    FROM unnest(string_to_array(:keys, E'\\x1f'), string_to_array(:due, E'\\x1f')) AS row (key, due_at)
 """)
 # Of a key's due rows the first written stands for all: who holds it holds the key, and while one is parked none runs.
 # A row with which another process has just begun is that one's, or many that begin at once would count as many deaths.
 # The keys are found in one pass over what is due: asked row by row whether an earlier one is there, a thousand people
-# with ten rows each take longer than scoring them.
+# with ten rows each take longer than scoring them. It is parked_because that is asked of `first`: asked for parked_at,
+# a database that counted the rows when there were few reads all that are due in `timers_due` anew for each key.
 _FIRST = """
     FROM (SELECT provider_id, key, min(id) AS id, min(due_at) AS due_at FROM timers
           WHERE kind = :kind AND (due_at <= :now OR parked_at IS NOT NULL)
           GROUP BY provider_id, key HAVING bool_and(parked_at IS NULL)
           ORDER BY min(due_at), min(id)) AS soonest
     JOIN timers AS first USING (provider_id, key, id)
-    WHERE kind = :kind AND parked_at IS NULL AND id = coalesce(CAST(:only AS bigint), id)
+    WHERE kind = :kind AND parked_because IS NULL AND id = coalesce(CAST(:only AS bigint), id)
       AND (begun_at IS NULL OR id = :begun OR begun_at < clock_timestamp() - make_interval(secs => :head_start))
     ORDER BY soonest.due_at, id
 """
@@ -80,15 +83,21 @@ _DISCARD = text("DELETE FROM timers WHERE id = :id AND parked_at IS NOT NULL")
 
 async def schedule(tx: AsyncConnection, kind: str, provider: ProviderId, keys: Iterable[str], due_at: datetime) -> None:
     """Have `kind` run once for each key, at `due_at` or at an earlier time the key already has."""
-    values = {
-        "kind": kind,
-        "provider": provider,
-        "keys": sorted(set(keys)),
-        "due_at": due_at,
-        "cause": telemetry.current_traceparent(),
-    }
-    if values["keys"]:
-        await tx.execute(_SCHEDULE, values)
+    await schedule_each(tx, kind, provider, dict.fromkeys(keys, due_at))
+
+
+async def schedule_each(tx: AsyncConnection, kind: str, provider: ProviderId, due: Mapping[str, datetime]) -> None:
+    """The same, with a time for each key."""
+    if due:
+        keys = sorted(due)
+        await _SCHEDULE.rows(
+            tx,
+            kind=kind,
+            provider=provider,
+            keys=column(keys),
+            due=column([due[key].isoformat() for key in keys]),
+            cause=telemetry.current_traceparent(),
+        )
 
 
 async def run_due(
