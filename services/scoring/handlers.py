@@ -17,8 +17,10 @@ from shared.messaging.subscriptions import DueTimers, Subscription, Timer
 
 
 async def on_kpi_events(tx: AsyncConnection, batch: Batch) -> None:
-    await _seal(tx, batch)
-    if events := [event for event in batch.events if isinstance(event, KpiEvent)]:
+    events = [event for event in batch.events if isinstance(event, KpiEvent)]
+    if len(events) < len(batch.deliveries):
+        await _seal(tx, batch)
+    if events:
         await facts.add_facts(tx, batch.provider, events, pace(batch.received_at, batch.lag))
 
 

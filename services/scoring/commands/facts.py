@@ -91,11 +91,15 @@ async def seal(tx: AsyncConnection, provider: ProviderId, markers: Sequence[Inta
 
 
 def _fact(event: KpiEvent) -> Fact:
-    if isinstance(event, KpiVoided):
+    # Asked first for what most events are: for what they are not, pydantic makes the question a dear one.
+    if isinstance(event, KpiRecorded):
+        root, revision = event.event, 0
+    elif isinstance(event, KpiCorrected):
+        root, revision = event.corrects, event.revision
+    else:
         return Fact(
             event.event, event.voids, event.revision, event.employee, event.metric, event.occurred_on, None, None
         )
-    root, revision = (event.corrects, event.revision) if isinstance(event, KpiCorrected) else (event.event, 0)
     _require_size("/numerator", event.numerator)
     _require_size("/denominator", event.denominator)
     return Fact(

@@ -19,7 +19,8 @@ from services.scoring.model.templates import PartKind
 from shared.contracts.ids import ProviderId
 from shared.statements import Statement, column
 
-# Whoever waits to be scored goes on waiting until then; the next time is as far from the last as the pace says.
+# Whoever waits already goes on waiting, but where the lag has shrunk no longer than `apart`: until then they may wait
+# for no better reason than that they were scored just before.
 _RESERVE = Statement("""
     INSERT INTO employee_heads AS head (provider_id, employee, sequence, revised, due_at)
     SELECT :provider, employee, CAST(wanted AS bigint), CAST(revised AS boolean), CAST(:soonest AS timestamptz)
@@ -29,7 +30,8 @@ _RESERVE = Statement("""
     ORDER BY employee
     ON CONFLICT (provider_id, employee) DO UPDATE
     SET sequence = head.sequence + excluded.sequence, revised = head.revised OR excluded.revised,
-        due_at = CASE WHEN head.due_at > CAST(:now AS timestamptz) THEN head.due_at
+        due_at = CASE WHEN head.due_at > CAST(:now AS timestamptz)
+                      THEN least(head.due_at, CAST(:now AS timestamptz) + CAST(:apart AS interval))
                       ELSE greatest(excluded.due_at, head.due_at + CAST(:apart AS interval)) END
     RETURNING employee, sequence, revised, due_at
 """)
