@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scoring.commands import facts, freezing, rescoring, workforce
 from services.scoring.commands.facts import KpiEvent
+from services.scoring.rules.pacing import pace
 from services.scoring.store import cycles
 from services.scoring.store.facts import heads
 from shared.contracts.kpi import FeedbackSubmitted, IntakeSealed
@@ -16,22 +17,22 @@ from shared.messaging.subscriptions import DueTimers, Subscription, Timer
 
 
 async def on_kpi_events(tx: AsyncConnection, batch: Batch) -> None:
-    await _seal(tx, batch)
-    if events := [event for event in batch.events if isinstance(event, KpiEvent)]:
-        due_at = rescoring.rescore_at(batch.received_at, batch.lag)
-        await facts.add_facts(tx, batch.provider, events, due_at=due_at)
+    events = [event for event in batch.events if isinstance(event, KpiEvent)]
+    if len(events) < len(batch.deliveries):
+        await _seal(tx, batch)
+    if events:
+        await facts.add_facts(tx, batch.provider, events, pace(batch.received_at, batch.lag))
 
 
 async def on_feedback(tx: AsyncConnection, batch: Batch) -> None:
     await _seal(tx, batch)
     if submitted := [event for event in batch.events if isinstance(event, FeedbackSubmitted)]:
-        due_at = rescoring.rescore_at(batch.received_at, batch.lag)
-        await facts.add_ratings(tx, batch.provider, submitted, due_at=due_at)
+        await facts.add_ratings(tx, batch.provider, submitted, pace(batch.received_at, batch.lag))
 
 
 async def on_workforce(tx: AsyncConnection, batch: Batch) -> None:
     states = [event for event in batch.events if isinstance(event, EmployeeChanged)]
-    due_at = rescoring.rescore_at(batch.received_at, batch.lag)
+    due_at = pace(batch.received_at, batch.lag).soonest
     await workforce.learn_people(tx, batch.provider, states, due_at=due_at)
 
 
@@ -62,13 +63,13 @@ async def _seal(tx: AsyncConnection, batch: Batch) -> None:
 
 
 SUBSCRIPTIONS = (
-    Subscription(KPI_EVENTS, on_kpi_events),
+    Subscription(KPI_EVENTS, on_kpi_events, together=True),
     Subscription(FEEDBACK, on_feedback),
     Subscription(WORKFORCE, on_workforce),
     Subscription(METRICS, on_metrics),
 )
 TIMERS = (
-    Timer(rescoring.RESCORE, on_rescore, batch=400, snapshot=True),
+    Timer(rescoring.RESCORE, on_rescore, batch=400, snapshot=True, together=True),
     Timer(freezing.SWEEP, on_sweep, batch=1),
     Timer(freezing.FREEZE, on_freeze, batch=1),
 )

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared import telemetry
 from shared.clock import Clock
 from shared.contracts.ids import ProviderId
+from shared.contracts.topics import Topic
 from shared.database import Database, enter_provider
 from shared.errors import DomainError, InvalidMessage, PlumblineError
 from shared.messaging import dead_letters, positions
@@ -106,11 +107,16 @@ class Batches:
             telemetry.FIRST_OFFSET: records[0].offset,
             telemetry.BATCH_SIZE: len(records),
         }
-        causes = (record.header("traceparent") for record in records)
+        # Before the transaction: it holds the position, and whoever would take over waits for it.
+        decoded = [_decoded(record, subscription.topic) for record in records]
+        causes = (
+            each.traceparent if isinstance(each, Delivery) else record.header("traceparent")
+            for record, each in zip(records, decoded, strict=True)
+        )
         with telemetry.span(f"process {partition.topic}", SpanKind.CONSUMER, attributes, causes=causes) as span:
             async with self._database.begin() as tx:
                 to = await self._advance(tx, partition, expected, records[-1])
-                by_provider, parked = await self._sort_out(tx, subscription, records)
+                by_provider, parked = await self._sort_out(tx, records, decoded)
                 span.set_attribute(telemetry.PARKED, parked)
                 now = self._clock()
                 for provider in sorted(by_provider):
@@ -127,18 +133,16 @@ class Batches:
         return to
 
     async def _sort_out(
-        self, tx: AsyncConnection, subscription: Subscription, records: Sequence[Record]
+        self, tx: AsyncConnection, records: Sequence[Record], decoded: Sequence[Delivery | InvalidMessage]
     ) -> tuple[Mapping[ProviderId, list[Delivery]], int]:
         by_provider: dict[ProviderId, list[Delivery]] = {}
         parked = 0
-        for record in records:
-            try:
-                delivery = decode(record, subscription.topic)
-            except InvalidMessage as error:
-                await dead_letters.park(tx, record, "invalid-message", str(error))
+        for record, each in zip(records, decoded, strict=True):
+            if isinstance(each, Delivery):
+                by_provider.setdefault(each.event.provider, []).append(each)
+            else:
+                await dead_letters.park(tx, record, "invalid-message", str(each))
                 parked += 1
-                continue
-            by_provider.setdefault(delivery.event.provider, []).append(delivery)
         return by_provider, parked
 
     async def _park(self, partition: Partition, expected: int, record: Record, code: str, detail: str) -> int:
@@ -147,3 +151,10 @@ class Batches:
             await dead_letters.park(tx, record, code, detail)
         telemetry.RECORDS.labels(partition.topic, "parked").inc()
         return to
+
+
+def _decoded(record: Record, topic: Topic) -> Delivery | InvalidMessage:
+    try:
+        return decode(record, topic)
+    except InvalidMessage as error:
+        return error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import structlog
 
@@ -20,12 +20,14 @@ from shared.messaging import positions
 from shared.messaging.batches import Batches, Fenced
 from shared.messaging.envelope import Record
 from shared.messaging.log import LogBroken, LogReader, Partition
-from shared.messaging.retries import backoff, pause
+from shared.messaging.retries import backoff, pause, together
 from shared.messaging.subscriptions import Subscription
 
 _log = structlog.get_logger(__name__)
 
 STALL_SECONDS = 30.0
+TOGETHER = 3
+"""Batches one process applies at once: while the database works for one, Python works for another."""
 
 
 class DataLost(PlumblineError):
@@ -49,6 +51,7 @@ class Consumer:
     ) -> None:
         self._database = database
         self._batches = Batches(database, subscriptions, clock)
+        self._together = {found.topic.name for found in subscriptions if found.together}
         self._open_reader = open_reader
         self._batch_size = batch_size
         self._next: dict[Partition, int] = {}
@@ -87,10 +90,7 @@ class Consumer:
         try:
             await self._load_positions(reader)
             batches = await reader.poll(self._batch_size)
-            for partition, records in batches.items():
-                # Where a rebalance has just voided the seek, these records may start anywhere.
-                if not stop.is_set() and partition in self._next and partition in reader.sought():
-                    await self._accept(reader, partition, records)
+            await self._accept_all(reader, batches, stop)
         except Exception as error:
             if not is_transient(error):
                 raise
@@ -133,6 +133,24 @@ class Consumer:
             self._next[partition] = offset
             self._fresh.add(partition)
             self._gaps.pop(partition, None)
+
+    async def _accept_all(
+        self, reader: LogReader, batches: Mapping[Partition, Sequence[Record]], stop: asyncio.Event
+    ) -> None:
+        # The first batch since a position was loaded goes alone: its attempt is counted, and what ends the process
+        # beside it would be counted as its death too, until an innocent record was parked.
+        beside = {each for each in batches if each.topic in self._together and each not in self._fresh}
+        await self._accept_in_turn(reader, iter([each for each in batches.items() if each[0] not in beside]), stop)
+        waiting = iter([each for each in batches.items() if each[0] in beside])
+        await together(*(self._accept_in_turn(reader, waiting, stop) for _ in range(min(TOGETHER, len(beside)))))
+
+    async def _accept_in_turn(
+        self, reader: LogReader, waiting: Iterator[tuple[Partition, Sequence[Record]]], stop: asyncio.Event
+    ) -> None:
+        for partition, records in waiting:
+            # Where a rebalance has just voided the seek, these records may start anywhere.
+            if not stop.is_set() and partition in self._next and partition in reader.sought():
+                await self._accept(reader, partition, records)
 
     async def _accept(self, reader: LogReader, partition: Partition, records: Sequence[Record]) -> None:
         expected = self._next[partition]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -20,8 +21,7 @@ Headers = Sequence[tuple[str, bytes | None]]
 _PROVIDER_HEADER = "ce_plumblineprovider"
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One record as a log returns it, before anyone looked inside."""
 
     topic: str
@@ -39,14 +39,10 @@ class Record:
             return None
 
     def header(self, name: str) -> str | None:
-        for key, value in self.headers:
-            if key == name and value is not None:
-                return value.decode("utf-8", "replace")
-        return None
+        return _text(_first_of_each(self.headers), name)
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """A decoded record."""
 
     event: Event
@@ -67,6 +63,19 @@ class Batch:
     @property
     def events(self) -> list[Event]:
         return [delivery.event for delivery in self.deliveries]
+
+
+def _first_of_each(headers: Headers) -> Mapping[str, bytes | None]:
+    """Of headers of one name the first that is not null."""
+    found = dict(headers)
+    if len(found) < len(headers):
+        found = dict(header for header in reversed(headers) if header[1] is not None)
+    return found
+
+
+def _text(headers: Mapping[str, bytes | None], name: str) -> str | None:
+    value = headers.get(name)
+    return None if value is None else value.decode("utf-8", "replace")
 
 
 def headers_of(
@@ -99,7 +108,10 @@ def _alike(
 
 def provider_of(record: Record) -> ProviderId | None:
     """The provider a record says it belongs to, for filing it as a dead letter."""
-    stated = record.header(_PROVIDER_HEADER)
+    return _provider(record.header(_PROVIDER_HEADER))
+
+
+def _provider(stated: str | None) -> ProviderId | None:
     return ProviderId(stated) if stated and stated.isprintable() else None
 
 
@@ -110,8 +122,9 @@ def _located(error: ValidationError) -> str:
 
 def decode(record: Record, topic: Topic) -> Delivery:
     """The event of a record, or `InvalidMessage` with a reason that repeats none of its content."""
-    event_type = record.header("ce_type")
-    event_id = record.header("ce_id")
+    headers = _first_of_each(record.headers)
+    event_type = _text(headers, "ce_type")
+    event_id = _text(headers, "ce_id")
     if event_type is None or event_id is None:
         raise InvalidMessage("the headers ce_type and ce_id are required")
     model = EVENT_TYPES.get(event_type)
@@ -123,7 +136,7 @@ def decode(record: Record, topic: Topic) -> Delivery:
         event = model.model_validate_json(record.value)
     except ValidationError as error:
         raise InvalidMessage(f"not a {event_type}: {_located(error)}") from error
-    stated = provider_of(record)
+    stated = _provider(_text(headers, _PROVIDER_HEADER))
     if stated is not None and stated != event.provider:
         raise InvalidMessage("the provider in the header is not the provider in the body")
-    return Delivery(event, event_id, record.offset, record.header("traceparent"))
+    return Delivery(event, event_id, record.offset, _text(headers, "traceparent"))

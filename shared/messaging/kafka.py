@@ -23,6 +23,8 @@ _PATIENCE_SECONDS = 15.0
 _REPORT_SECONDS = 1.0
 _CLOSE_SECONDS = 5.0
 _MAX_REQUEST_BYTES = 4 * 1024 * 1024
+_POLLED_BATCHES = 6
+"""Full batches one poll returns at most: what is polled lies in memory until it was applied."""
 
 
 def connection(settings: KafkaSettings) -> dict[str, object]:
@@ -76,6 +78,7 @@ class KafkaReader:
     def __init__(self, settings: KafkaSettings, group: str, topics: Sequence[str]) -> None:
         self._prefix = settings.kafka_topic_prefix
         self._rebalances = _Rebalances()
+        self._polls = 0
         self._consumer = AIOKafkaConsumer(
             **connection(settings),
             group_id=self._prefix + group,
@@ -102,20 +105,34 @@ class KafkaReader:
             raise LogBroken(f"cannot join: {error!r}") from error
 
     async def poll(self, limit: int) -> Mapping[Partition, Sequence[Record]]:
+        fetched: dict[TopicPartition, list[ConsumerRecord]] = {}
         try:
             # During a rebalance getmany may outstay its own timeout.
-            fetched = await asyncio.wait_for(
-                self._consumer.getmany(timeout_ms=POLL_MS, max_records=limit), _PATIENCE_SECONDS
-            )
+            await asyncio.wait_for(self._fetch(fetched, limit), _PATIENCE_SECONDS)
         except (NoOffsetForPartitionError, TimeoutError):
-            return {}
+            pass
         except KafkaError as error:
             raise LogBroken(f"poll failed: {error!r}") from error
-        return {self._here(there): [self._record(found) for found in records] for there, records in fetched.items()}
+        return {self._here(there): self._records(self._here(there), found) for there, found in fetched.items()}
 
-    def _record(self, found: ConsumerRecord) -> Record:
-        topic, number = self._here(TopicPartition(found.topic, found.partition))
-        return Record(topic, number, found.offset, found.key, found.value, found.headers)
+    async def _fetch(self, fetched: dict[TopicPartition, list[ConsumerRecord]], limit: int) -> None:
+        fetched |= await self._consumer.getmany(timeout_ms=POLL_MS, max_records=limit)
+        if not fetched:
+            return
+        # getmany's limit is for all partitions together, and it empties one before it turns to the next: asked only
+        # once, it would keep the others waiting, and leave nothing that could be applied beside the first.
+        self._polls += 1
+        others = sorted(self._consumer.assignment() - fetched.keys())
+        turned = self._polls % max(1, len(others))
+        for there in [*others[turned:], *others[:turned]]:
+            if sum(map(len, fetched.values())) >= _POLLED_BATCHES * limit:
+                return
+            if there in self._consumer.assignment():
+                fetched |= await self._consumer.getmany(there, timeout_ms=0, max_records=limit)
+
+    def _records(self, here: Partition, found: Sequence[ConsumerRecord]) -> list[Record]:
+        topic, number = here
+        return [Record(topic, number, each.offset, each.key, each.value, each.headers) for each in found]
 
     def assigned(self) -> frozenset[Partition]:
         return frozenset(map(self._here, self._consumer.assignment()))

@@ -21,7 +21,8 @@ class LogBroken(PlumblineError):
 class LogReader(Protocol):
     """One member of a consumer group.
 
-    `poll` returns records only of assigned partitions, in offset order, starting where `seek` last pointed. Every
+    `poll` returns at most `limit` records of each of some assigned partitions, in offset order, starting where `seek`
+    last pointed; none is left out for good. Every
     rebalance voids every seek, also those of partitions that stay: until the next one their records may start anywhere.
     Every method but `close` may raise `LogBroken`.
     """

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from typing import TypeVar
+
+from shared.errors import is_transient
+
+T = TypeVar("T")
 
 SINGLE_AFTER = 2
 """Processes begun on one batch without progress, after which its records or keys are handled one by one."""
@@ -21,3 +27,12 @@ async def pause(stop: asyncio.Event, seconds: float) -> None:
 def backoff(failures: int, longest: float) -> float:
     """Seconds to wait after so many failures in a row; an outage of hours is many."""
     return min(0.1 * 2.0 ** min(failures, 10), longest)
+
+
+async def together(*works: Coroutine[object, object, T]) -> list[T]:
+    """What they return. Where some fail the others are finished first; what ends the process is raised before what
+    only has its batch repeated."""
+    outcomes = await asyncio.gather(*works, return_exceptions=True)
+    for failure in sorted((each for each in outcomes if isinstance(each, BaseException)), key=is_transient):
+        raise failure
+    return [each for each in outcomes if not isinstance(each, BaseException)]

@@ -21,10 +21,14 @@ class Subscription:
 
     A handler that meets a record it must refuse raises a `DomainError`; the batch is then undone and repeated record
     by record, and the refused one is parked. What it does not know yet it stores: it is never parked for that.
+
+    Where `together`, one process applies batches of several partitions at once, as several processes would. It is for
+    handlers that are met by many events and whose batches lock nothing in common but rows of their own keys.
     """
 
     topic: Topic
     handler: Handler
+    together: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +49,11 @@ class Timer:
 
     One that works on a `snapshot` sees all data as of the moment its keys were claimed, and need lock nothing to read
     consistently. Where it locks or changes a row that somebody else has changed since, its batch is undone and
-    repeated.
+    repeated. Where `together`, one process runs two full batches at once, as two processes would.
     """
 
     kind: str
     handler: TimerHandler
     batch: int = 200
     snapshot: bool = False
+    together: bool = False

@@ -12,6 +12,7 @@ import pytest
 
 from services.scoring.commands.facts import add_facts
 from services.scoring.handlers import TIMERS
+from services.scoring.rules.pacing import pace
 from shared.contracts.event import Event
 from shared.contracts.outcomes import NoticeRequested
 from shared.contracts.scoring import ScorecardComputed
@@ -70,11 +71,30 @@ async def test_everybody_assigned_has_an_unrated_scorecard_before_any_event(team
     assert (card.version, card.score, card.proposed_band, card.coverage) == (1, None, None, D(0))
 
 
-async def test_an_event_takes_a_second_to_be_scored_and_more_while_others_wait(team: House) -> None:
-    for lag, due in ((0, 1.0), (5_000, 6.0), (10_000_000, 15.0)):
-        await team.told(kpi(f"l{lag}", "360", who=f"e-l{lag}"), lag=lag)
-        rows = await team.rows(f"SELECT due_at FROM timers WHERE key = 'e-l{lag}'")  # noqa: S608
-        assert rows == [(team.clock() + timedelta(seconds=due),)]
+async def test_a_first_event_is_due_at_once_and_those_of_the_next_second_together(team: House) -> None:
+    began = team.clock()
+    for place, seconds in enumerate((0.0, 0.6, 0.9, 1.2, 3.5, 3.6)):
+        team.clock.now = began + timedelta(seconds=seconds)
+        await team.told(kpi(f"{place}", "360"))
+    rows = await team.rows("SELECT due_at FROM timers ORDER BY id")
+    assert [due_at for (due_at,) in rows] == [began + timedelta(seconds=due) for due in (0, 1, 1, 2, 3.5, 4.5)]
+
+
+async def test_the_further_behind_the_later_and_rarer_somebody_is_scored(team: House) -> None:
+    for lag, first, second in ((0, 0.0, 1.0), (3_000, 2.0, 2.0), (10_000_000, 14.0, 14.0)):
+        for place, expected in enumerate(([first], [first, second])):
+            await team.told(kpi(f"{lag}-{place}", "360", who=f"e-{lag}"), lag=lag)
+            rows = await team.rows(f"SELECT due_at FROM timers WHERE key = 'e-{lag}' ORDER BY due_at")  # noqa: S608
+            assert [due_at for (due_at,) in rows] == [team.clock() + timedelta(seconds=due) for due in expected]
+
+
+async def test_who_waits_because_of_the_lag_waits_no_longer_when_it_has_gone(team: House) -> None:
+    began = team.clock()
+    for place, (seconds, lag) in enumerate(((0, 10_000_000), (1, 3_000), (2, 0), (2.5, 0))):
+        team.clock.now = began + timedelta(seconds=seconds)
+        await team.told(kpi(f"{place}", "360"), lag=lag)
+    rows = await team.rows("SELECT due_at FROM timers ORDER BY id")
+    assert [due_at for (due_at,) in rows] == [began + timedelta(seconds=due) for due in (14, 4, 3, 3)]
 
 
 async def test_an_event_outside_every_cycle_schedules_nobody(team: House) -> None:
@@ -313,7 +333,7 @@ async def test_events_are_stored_while_their_people_are_being_scored(team: House
 async def test_people_are_scored_up_to_what_is_stored_while_more_is_being_stored(team: House) -> None:
     await team.told(kpi("1", "360"))
     async with team.database.begin(ACME) as storing:
-        await add_facts(storing, ACME, [kpi("2", "9", "10", metric="csat")], due_at=team.clock())
+        await add_facts(storing, ACME, [kpi("2", "9", "10", metric="csat")], pace(team.clock(), 0))
         await asyncio.wait_for(team.rescored("e-1"), 5)
     before = await _watermarks(team)
     await team.settled()

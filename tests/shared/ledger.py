@@ -118,10 +118,11 @@ class Ledger:
     lasting: set[str] = field(default_factory=set)
     calls: list[list[str]] = field(default_factory=list)
     before_effect: Callable[[Sequence[str]], Awaitable[None]] | None = None
+    together: bool = False
 
     @property
     def subscription(self) -> Subscription:
-        return Subscription(self.topic, self.handle)
+        return Subscription(self.topic, self.handle, together=self.together)
 
     async def handle(self, tx: AsyncConnection, batch: Batch) -> None:
         found = [event for event in batch.events if isinstance(event, KpiRecorded)]

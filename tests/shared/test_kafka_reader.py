@@ -47,11 +47,13 @@ async def reading(settings: KafkaSettings) -> AsyncIterator[KafkaReader]:
         await reader.close()
 
 
-async def append(settings: KafkaSettings, count: int) -> None:
+async def append(settings: KafkaSettings, count: int, partition: int = 0) -> None:
     producer = ours.producer(settings)
     await producer.start()
     for sent in map(as_sent, events(count)):
-        await producer.send_and_wait(settings.kafka_topic_prefix + TOPIC.name, sent.value, sent.key, partition=0)
+        await producer.send_and_wait(
+            settings.kafka_topic_prefix + TOPIC.name, sent.value, sent.key, partition=partition
+        )
     await producer.stop()
 
 
@@ -97,6 +99,16 @@ async def test_a_seek_of_a_partition_that_is_somebody_elses_is_no_seek(settings:
         reader.seek(Partition(TOPIC.name, 77), 0)
         assert reader.sought() == frozenset()
         assert reader.high_water(Partition(TOPIC.name, 77)) == 0
+
+
+async def test_one_poll_brings_full_batches_of_several_partitions(settings: KafkaSettings) -> None:
+    for partition in range(TOPIC.partitions):
+        await append(settings, 30, partition)
+    async with reading(settings) as reader:
+        seek(reader, 0)
+        await asyncio.sleep(1)  # all of it is fetched
+        sizes = [[len(records) for records in (await reader.poll(10)).values()] for _ in range(3)]
+    assert sizes == [[10] * TOPIC.partitions] * 3
 
 
 async def test_a_rebalance_voids_the_seeks_of_partitions_that_stay(settings: KafkaSettings) -> None:

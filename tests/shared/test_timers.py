@@ -194,6 +194,35 @@ async def test_a_later_time_of_a_key_does_not_hold_up_an_earlier_one(ledger_data
     assert await scheduled(ledger_database) == []
 
 
+async def test_a_key_stands_in_line_by_the_earliest_of_its_times(ledger_database: Database) -> None:
+    for key, minutes in (("a", 0), ("b", 30), ("a", 60)):
+        await schedule(ledger_database, [key], NOON - timedelta(minutes=minutes))
+    timer = Timer("rescore", note, batch=1)
+    for expected in (["a"], ["a", "b"]):
+        assert await timers.run_due(ledger_database, timer, NOON) == 1
+        assert await ran(ledger_database) == Counter(expected)
+
+
+async def test_full_batches_run_two_at_once_but_the_first_of_a_process_alone(ledger_database: Database) -> None:
+    at_work, seen = 0, []
+
+    async def slowly(tx: AsyncConnection, due: DueTimers) -> None:
+        nonlocal at_work
+        at_work += 1
+        await asyncio.sleep(0.1)
+        seen.append(at_work)
+        await note(tx, due)
+        at_work -= 1
+
+    keys = [f"k-{number:02}" for number in range(9)]
+    await schedule(ledger_database, keys, NOON)
+    runs = TimerRuns(ledger_database, Timer("rescore", slowly, batch=2, together=True))
+    while await runs.turn(NOON):
+        pass
+    assert await ran(ledger_database) == Counter(keys)
+    assert seen == [1, 1, 2, 1, 1]
+
+
 async def test_on_a_snapshot_a_run_sees_one_state_and_gives_way_to_whoever_changed_its_rows(
     ledger_database: Database,
 ) -> None:
@@ -306,20 +335,23 @@ async def test_a_kind_that_fails_for_now_holds_up_no_other(ledger_database: Data
     assert await ran(ledger_database) == Counter(["q1"])
 
 
-async def test_a_key_that_ends_the_process_again_and_again_is_parked_and_all_others_run(lives: Lives) -> None:
+@pytest.mark.parametrize("deadly", [3, 8], ids=["in the first batch", "in a later one"])
+async def test_a_key_that_ends_the_process_again_and_again_is_parked_and_all_others_run(
+    lives: Lives, deadly: int
+) -> None:
     keys = [f"k-{number}" for number in range(12)]
     for place, key in enumerate(keys):
         await schedule(lives.database, [key], NOON - timedelta(minutes=60 - place), BETA if place % 2 else ACME)
-    lives.deadly = {"k-3"}
+    lives.deadly = {f"k-{deadly}"}
     deaths = 0
     while not await lives.one():
         deaths += 1
         assert deaths < 20
     assert PARK_AFTER <= deaths <= PARK_AFTER + SINGLE_AFTER + 1
     (parked,) = await lives.parked()
-    assert (parked.provider, parked.kind, parked.key) == (BETA, "rescore", "k-3")
+    assert (parked.provider, parked.kind, parked.key) == (BETA if deadly % 2 else ACME, "rescore", f"k-{deadly}")
     assert parked.because.startswith("crashed: ")
-    assert await ran(lives.database) == Counter(key for key in keys if key != "k-3")
+    assert await ran(lives.database) == Counter(key for key in keys if key != f"k-{deadly}")
 
 
 async def test_a_key_that_is_refused_is_parked_with_the_reason_and_ends_nothing(lives: Lives) -> None:

@@ -12,9 +12,11 @@ from services.scoring.commands.freezing import FREEZE
 from services.scoring.commands.rescoring import RESCORE
 from services.scoring.model.cycles import Cycle
 from services.scoring.model.facts import Fact
+from services.scoring.model.pacing import Pace
 from services.scoring.rules.facts import deltas
-from services.scoring.store import cycles, facts
-from services.scoring.store.facts import Rating
+from services.scoring.store import cycles, facts, ratings
+from services.scoring.store.facts import Entry
+from services.scoring.store.ratings import Rating
 from shared.contracts.ids import ProviderId
 from shared.contracts.kpi import FeedbackSubmitted, IntakeSealed, KpiCorrected, KpiRecorded, KpiVoided
 from shared.errors import RuleViolation
@@ -26,7 +28,7 @@ KpiEvent = KpiRecorded | KpiCorrected | KpiVoided
 _MAX_DIGITS = 60
 
 
-async def add_facts(tx: AsyncConnection, provider: ProviderId, events: Sequence[KpiEvent], *, due_at: datetime) -> None:
+async def add_facts(tx: AsyncConnection, provider: ProviderId, events: Sequence[KpiEvent], pace: Pace) -> None:
     """Store events, keep the sums of their days exact, and have the people they touch scored.
 
     The same event again changes nothing; of an event and its corrections the highest revision counts, whichever
@@ -35,20 +37,30 @@ async def add_facts(tx: AsyncConnection, provider: ProviderId, events: Sequence[
     distinct = list({event.event: event for event in reversed(events)}.values())[::-1]
     added = [_fact(event) for event in distinct]
     active = await cycles.hold_calendar(tx, provider)
-    await timers.schedule(tx, RESCORE, provider, _touched(added, active), due_at)
     revised = {fact.employee for fact in added if fact.revision}
-    reserved = await facts.reserve(tx, provider, [fact.employee for fact in added], revised)
+    reserved = await facts.reserve(tx, provider, [fact.employee for fact in added], pace, revised)
+    await timers.schedule_each(tx, RESCORE, provider, reserved.due_of(_touched(added, active)))
+    recorded = (event.recorded_at for event in distinct)
+    entries = list(map(Entry, added, reserved.numbers, recorded))
     # Where nothing was ever revised, what is new has no predecessor to take back.
-    known = await facts.known(tx, provider, [fact for fact in added if fact.employee in reserved.revised])
-    new = await facts.insert(tx, provider, added, reserved.numbers, [event.recorded_at for event in distinct])
-    await facts.add_to_day_sums(tx, provider, deltas(known, [fact for fact in added if fact.event in new]))
+    first = [entry for entry in entries if entry.fact.employee not in reserved.revised]
+    await facts.insert_and_sum(tx, provider, first)
+    if len(first) < len(entries):
+        await _revise(tx, provider, [entry for entry in entries if entry.fact.employee in reserved.revised])
+
+
+async def _revise(tx: AsyncConnection, provider: ProviderId, entries: Sequence[Entry]) -> None:
+    """Store events of people of whom some event has more than one revision."""
+    known = await facts.known(tx, provider, [entry.fact for entry in entries])
+    new = await facts.insert(tx, provider, entries)
+    await facts.add_to_day_sums(tx, provider, deltas(known, [each.fact for each in entries if each.fact.event in new]))
 
 
 async def add_ratings(
-    tx: AsyncConnection, provider: ProviderId, submitted: Sequence[FeedbackSubmitted], *, due_at: datetime
+    tx: AsyncConnection, provider: ProviderId, submitted: Sequence[FeedbackSubmitted], pace: Pace
 ) -> None:
     """Store ratings; of one rater's about one person in a cycle and category the highest revision counts."""
-    ratings = [
+    said = [
         Rating(
             each.cycle,
             each.employee,
@@ -62,10 +74,10 @@ async def add_ratings(
         for each in submitted
     ]
     active = {cycle.cycle for cycle in await cycles.hold_calendar(tx, provider)}
-    touched = (rating.employee for rating in ratings if rating.cycle in active)
-    await timers.schedule(tx, RESCORE, provider, touched, due_at)
-    reserved = await facts.reserve(tx, provider, [rating.employee for rating in ratings])
-    await facts.insert_ratings(tx, provider, ratings, reserved.numbers)
+    reserved = await facts.reserve(tx, provider, [rating.employee for rating in said], pace)
+    touched = {rating.employee for rating in said if rating.cycle in active}
+    await timers.schedule_each(tx, RESCORE, provider, reserved.due_of(touched))
+    await ratings.insert(tx, provider, said, reserved.numbers)
 
 
 async def seal(tx: AsyncConnection, provider: ProviderId, markers: Sequence[IntakeSealed], *, now: datetime) -> None:
@@ -79,11 +91,15 @@ async def seal(tx: AsyncConnection, provider: ProviderId, markers: Sequence[Inta
 
 
 def _fact(event: KpiEvent) -> Fact:
-    if isinstance(event, KpiVoided):
+    # Asked first for what most events are: for what they are not, pydantic makes the question a dear one.
+    if isinstance(event, KpiRecorded):
+        root, revision = event.event, 0
+    elif isinstance(event, KpiCorrected):
+        root, revision = event.corrects, event.revision
+    else:
         return Fact(
             event.event, event.voids, event.revision, event.employee, event.metric, event.occurred_on, None, None
         )
-    root, revision = (event.corrects, event.revision) if isinstance(event, KpiCorrected) else (event.event, 0)
     _require_size("/numerator", event.numerator)
     _require_size("/denominator", event.denominator)
     return Fact(

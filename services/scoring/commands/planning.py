@@ -13,7 +13,7 @@ from services.scoring.model.people import Placement, Segment
 from services.scoring.model.templates import PartKind
 from services.scoring.rules import segments as segmenting
 from services.scoring.rules.templates import TemplateBook
-from services.scoring.store import facts, scorecards, templates, workforce
+from services.scoring.store import ratings, scorecards, templates, workforce
 from services.scoring.store.scorecards import Latest
 from shared.contracts.ids import ProviderId
 
@@ -61,4 +61,4 @@ async def feedback(
     if not any(part.kind is PartKind.FEEDBACK for part in parts):
         return {}
     cycles = {each.cycle.cycle for each in planned}
-    return await facts.rating_sums(tx, provider, sorted(cycles), sorted({each.employee for each in planned}))
+    return await ratings.sums(tx, provider, sorted(cycles), sorted({each.employee for each in planned}))

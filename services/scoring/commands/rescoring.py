@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,14 +19,6 @@ from shared.messaging import outbox
 
 RESCORE = "rescore"
 """Timer per person, keyed by employee."""
-_SOONEST = timedelta(seconds=1)
-_LATEST = timedelta(seconds=15)
-_RECORDS_PER_SECOND = 1_000
-
-
-def rescore_at(now: datetime, lag: int) -> datetime:
-    """When to score people whose events just came in: the further behind, the more events one scoring should cover."""
-    return now + min(_LATEST, _SOONEST + timedelta(seconds=lag / _RECORDS_PER_SECOND))
 
 
 async def rescore(

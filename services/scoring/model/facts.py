@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from typing import NamedTuple
 
 from services.scoring.model.templates import PartKind
 
@@ -22,8 +23,7 @@ class Sums:
 Source = tuple[PartKind, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(NamedTuple):
     """One stored event: an observation (revision 0), a correction of `root`, or its void (no values)."""
 
     event: str

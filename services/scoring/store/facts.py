@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from typing import NamedTuple
 
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scoring.model.facts import Delta, Fact, Source, Sums
+from services.scoring.model.pacing import Pace
 from services.scoring.model.people import Segment
 from services.scoring.model.templates import PartKind
 from shared.contracts.ids import ProviderId
 from shared.statements import Statement, column
 
+# Whoever waits already goes on waiting, but where the lag has shrunk no longer than `apart`: until then they may wait
+# for no better reason than that they were scored just before.
 _RESERVE = Statement("""
-    INSERT INTO employee_heads AS head (provider_id, employee, sequence, revised)
-    SELECT :provider, employee, CAST(wanted AS bigint), CAST(revised AS boolean)
+    INSERT INTO employee_heads AS head (provider_id, employee, sequence, revised, due_at)
+    SELECT :provider, employee, CAST(wanted AS bigint), CAST(revised AS boolean), CAST(:soonest AS timestamptz)
     FROM unnest(string_to_array(:employees, E'\\x1f'), string_to_array(:wanted, E'\\x1f'),
                 string_to_array(:revised, E'\\x1f'))
          AS new (employee, wanted, revised)
     ORDER BY employee
     ON CONFLICT (provider_id, employee) DO UPDATE
-    SET sequence = head.sequence + excluded.sequence, revised = head.revised OR excluded.revised
-    RETURNING employee, sequence, revised
+    SET sequence = head.sequence + excluded.sequence, revised = head.revised OR excluded.revised,
+        due_at = CASE WHEN head.due_at > CAST(:now AS timestamptz)
+                      THEN least(head.due_at, CAST(:now AS timestamptz) + CAST(:apart AS interval))
+                      ELSE greatest(excluded.due_at, head.due_at + CAST(:apart AS interval)) END
+    RETURNING employee, sequence, revised, due_at
 """)
 _HEADS = text("""
     SELECT employee, sequence FROM employee_heads
@@ -56,7 +62,12 @@ _KNOWN = text("""
     SELECT event, root, revision, employee, metric, occurred_on, numerator, denominator FROM facts
     WHERE provider_id = :provider AND root = ANY(CAST(:roots AS text[])) AND event <> root
 """)
-_ADD_SUMS = Statement("""
+_ONTO_SUMS = """
+    ON CONFLICT (provider_id, employee, day, metric) DO UPDATE
+    SET numerator = kept.numerator + excluded.numerator, denominator = kept.denominator + excluded.denominator,
+        events = kept.events + excluded.events
+"""
+_ADD_SUMS = Statement(f"""
     INSERT INTO day_sums AS kept (provider_id, employee, day, metric, numerator, denominator, events)
     SELECT :provider, employee, CAST(day AS date), metric, sum(CAST(numerator AS numeric)),
            sum(CAST(denominator AS numeric)), sum(CAST(events AS bigint))
@@ -64,11 +75,26 @@ _ADD_SUMS = Statement("""
                 string_to_array(:metrics, E'\\x1f'), string_to_array(:numerators, E'\\x1f'),
                 string_to_array(:denominators, E'\\x1f'), string_to_array(:events, E'\\x1f'))
          AS delta (employee, day, metric, numerator, denominator, events)
-    GROUP BY employee, day, metric ORDER BY employee, day, metric
-    ON CONFLICT (provider_id, employee, day, metric) DO UPDATE
-    SET numerator = kept.numerator + excluded.numerator, denominator = kept.denominator + excluded.denominator,
-        events = kept.events + excluded.events
-""")
+    GROUP BY employee, day, metric ORDER BY employee, day, metric {_ONTO_SUMS}
+""")  # noqa: S608 - the interpolated text is the constant above
+# In one statement, so that values travel and are parsed once, and only what was new is summed.
+_INSERT_AND_SUM = Statement(f"""
+    WITH new AS (
+        INSERT INTO facts (provider_id, event, root, revision, employee, metric, occurred_on, numerator, denominator,
+                           sequence, recorded_at)
+        SELECT :provider, event, event, 0, employee, metric, CAST(day AS date), CAST(numerator AS numeric),
+               CAST(denominator AS numeric), CAST(sequence AS bigint), CAST(recorded AS timestamptz)
+        FROM unnest(string_to_array(:events, E'\\x1f'), string_to_array(:employees, E'\\x1f'),
+                    string_to_array(:metrics, E'\\x1f'), string_to_array(:days, E'\\x1f'),
+                    string_to_array(:numerators, E'\\x1f'), string_to_array(:denominators, E'\\x1f'),
+                    string_to_array(:sequences, E'\\x1f'), string_to_array(:recorded, E'\\x1f'))
+             AS row (event, employee, metric, day, numerator, denominator, sequence, recorded)
+        ON CONFLICT DO NOTHING RETURNING employee, occurred_on, metric, numerator, denominator
+    )
+    INSERT INTO day_sums AS kept (provider_id, employee, day, metric, numerator, denominator, events)
+    SELECT :provider, employee, occurred_on, metric, sum(numerator), sum(denominator), count(*) FROM new
+    GROUP BY employee, occurred_on, metric ORDER BY employee, occurred_on, metric {_ONTO_SUMS}
+""")  # noqa: S608 - likewise
 _SEGMENT_SUMS = text("""
     SELECT piece.position, kept.metric, sum(kept.numerator) AS numerator, sum(kept.denominator) AS denominator,
            CAST(sum(kept.events) AS bigint) AS events, max(kept.day) AS latest_day
@@ -78,49 +104,34 @@ _SEGMENT_SUMS = text("""
                          AND kept.day BETWEEN piece.starts_on AND piece.ends_on
     WHERE kept.events <> 0 GROUP BY piece.position, kept.metric
 """)
-_INSERT_RATINGS = text("""
-    INSERT INTO ratings (provider_id, cycle, employee, category, rater, revision, feedback, rating, sequence,
-                         submitted_at)
-    SELECT :provider, row.*
-    FROM unnest(CAST(:cycles AS text[]), CAST(:employees AS text[]), CAST(:categories AS text[]),
-                CAST(:raters AS text[]), CAST(:revisions AS integer[]), CAST(:feedback AS text[]),
-                CAST(:ratings AS numeric[]), CAST(:sequences AS bigint[]), CAST(:submitted AS timestamptz[])) AS row
-    ON CONFLICT DO NOTHING
-""")
-_RATING_SUMS = text("""
-    SELECT cycle, employee, category, sum(rating) AS numerator, count(*) AS raters,
-           CAST(max(submitted_at) AS date) AS latest_day
-    FROM (SELECT DISTINCT ON (cycle, employee, category, rater) cycle, employee, category, rating, submitted_at
-          FROM ratings
-          WHERE provider_id = :provider AND cycle = ANY(CAST(:cycles AS text[]))
-            AND employee = ANY(CAST(:employees AS text[]))
-          ORDER BY cycle, employee, category, rater, revision DESC) AS latest
-    GROUP BY cycle, employee, category
-""")
 
 
-@dataclass(frozen=True, slots=True)
-class Rating:
-    cycle: str
-    employee: str
-    category: str
-    rater: str
-    revision: int
-    feedback: str
-    rating: Decimal
-    submitted_at: datetime
+class Entry(NamedTuple):
+    """A fact as it is stored: under its person's next number."""
+
+    fact: Fact
+    sequence: int
+    recorded_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """A number per entry, and the people of whom some event has more than one revision."""
+    """A number per entry, when each person is to be scored, and of whom some event has more than one revision."""
 
     numbers: list[int]
+    due: Mapping[str, datetime]
     revised: frozenset[str]
+
+    def due_of(self, employees: Iterable[str]) -> dict[str, datetime]:
+        return {employee: self.due[employee] for employee in employees}
 
 
 async def reserve(
-    tx: AsyncConnection, provider: ProviderId, employees: Sequence[str], revised: AbstractSet[str] = frozenset()
+    tx: AsyncConnection,
+    provider: ProviderId,
+    employees: Sequence[str],
+    pace: Pace,
+    revised: AbstractSet[str] = frozenset(),
 ) -> Reserved:
     """Lock the person of each entry and give each entry that person's next number, in the order of the entries.
 
@@ -135,13 +146,23 @@ async def reserve(
         employees=column(names),
         wanted=column(str(wanted[name]) for name in names),
         revised=column(str(name in revised) for name in names),
+        now=pace.now,
+        soonest=pace.soonest,
+        apart=pace.apart,
     )
-    following = {row["employee"]: row["sequence"] - wanted[row["employee"]] for row in rows}
+    following: dict[str, int] = {}
+    due: dict[str, datetime] = {}
+    found = set()
+    for employee, sequence, is_revised, due_at in rows:
+        following[employee] = sequence - wanted[employee]
+        due[employee] = due_at
+        if is_revised:
+            found.add(employee)
     numbers: list[int] = []
     for employee in employees:
         following[employee] += 1
         numbers.append(following[employee])
-    return Reserved(numbers, frozenset(row["employee"] for row in rows if row["revised"]))
+    return Reserved(numbers, due, frozenset(found))
 
 
 async def heads(tx: AsyncConnection, provider: ProviderId, employees: Sequence[str]) -> dict[str, int]:
@@ -173,29 +194,37 @@ async def known(tx: AsyncConnection, provider: ProviderId, facts: Sequence[Fact]
     return [Fact(*row) for row in await tx.execute(_KNOWN, values)]
 
 
-async def insert(
-    tx: AsyncConnection,
-    provider: ProviderId,
-    facts: Sequence[Fact],
-    sequences: Sequence[int],
-    recorded_at: Sequence[datetime],
-) -> set[str]:
+async def insert(tx: AsyncConnection, provider: ProviderId, entries: Sequence[Entry]) -> set[str]:
     """Store what is not stored yet; the ids of what was new."""
+    facts = [entry.fact for entry in entries]
     rows = await _INSERT.rows(
         tx,
-        provider=provider,
-        events=column(fact.event for fact in facts),
+        **_columns(provider, entries),
         roots=column(fact.root for fact in facts),
         revisions=column(str(fact.revision) for fact in facts),
-        employees=column(fact.employee for fact in facts),
-        metrics=column(fact.metric for fact in facts),
-        days=column(fact.occurred_on.isoformat() for fact in facts),
-        numerators=column("" if fact.numerator is None else str(fact.numerator) for fact in facts),
-        denominators=column("" if fact.denominator is None else str(fact.denominator) for fact in facts),
-        sequences=column(map(str, sequences)),
-        recorded=column(moment.isoformat() for moment in recorded_at),
     )
     return {row["event"] for row in rows}
+
+
+async def insert_and_sum(tx: AsyncConnection, provider: ProviderId, entries: Sequence[Entry]) -> None:
+    """Store what is not stored yet and add it to its days: observations of people of whom nothing was ever revised."""
+    if entries:
+        await _INSERT_AND_SUM.rows(tx, **_columns(provider, entries))
+
+
+def _columns(provider: ProviderId, entries: Sequence[Entry]) -> dict[str, str]:
+    facts = [entry.fact for entry in entries]
+    return {
+        "provider": provider,
+        "events": column([fact.event for fact in facts]),
+        "employees": column([fact.employee for fact in facts]),
+        "metrics": column([fact.metric for fact in facts]),
+        "days": column([fact.occurred_on.isoformat() for fact in facts]),
+        "numerators": column(["" if fact.numerator is None else str(fact.numerator) for fact in facts]),
+        "denominators": column(["" if fact.denominator is None else str(fact.denominator) for fact in facts]),
+        "sequences": column([str(entry.sequence) for entry in entries]),
+        "recorded": column([entry.recorded_at.isoformat() for entry in entries]),
+    }
 
 
 async def add_to_day_sums(tx: AsyncConnection, provider: ProviderId, deltas: Iterable[Delta]) -> None:
@@ -214,24 +243,6 @@ async def add_to_day_sums(tx: AsyncConnection, provider: ProviderId, deltas: Ite
     )
 
 
-async def insert_ratings(
-    tx: AsyncConnection, provider: ProviderId, ratings: Sequence[Rating], sequences: Sequence[int]
-) -> None:
-    values = {
-        "provider": provider,
-        "cycles": [rating.cycle for rating in ratings],
-        "employees": [rating.employee for rating in ratings],
-        "categories": [rating.category for rating in ratings],
-        "raters": [rating.rater for rating in ratings],
-        "revisions": [rating.revision for rating in ratings],
-        "feedback": [rating.feedback for rating in ratings],
-        "ratings": [rating.rating for rating in ratings],
-        "sequences": sequences,
-        "submitted": [rating.submitted_at for rating in ratings],
-    }
-    await tx.execute(_INSERT_RATINGS, values)
-
-
 async def segment_sums(
     tx: AsyncConnection, provider: ProviderId, pieces: Sequence[tuple[str, Segment]]
 ) -> list[dict[Source, Sums]]:
@@ -246,15 +257,4 @@ async def segment_sums(
         }
         for position, metric, *sums in await tx.execute(_SEGMENT_SUMS, values):
             found[position - 1][PartKind.METRIC, metric] = Sums(*sums)
-    return found
-
-
-async def rating_sums(
-    tx: AsyncConnection, provider: ProviderId, cycles: Sequence[str], employees: Sequence[str]
-) -> Mapping[tuple[str, str], dict[Source, Sums]]:
-    """By cycle and employee, the sums of every category over its raters, each with their latest word."""
-    found: dict[tuple[str, str], dict[Source, Sums]] = defaultdict(dict)
-    values = {"provider": provider, "cycles": sorted(cycles), "employees": sorted(employees)}
-    for cycle, employee, category, numerator, raters, latest_day in await tx.execute(_RATING_SUMS, values):
-        found[cycle, employee][PartKind.FEEDBACK, category] = Sums(numerator, Decimal(raters), raters, latest_day)
     return found
