@@ -8,7 +8,7 @@ from services.scoring.model.pacing import Pace
 
 _APART = timedelta(seconds=1)
 _LONGEST = timedelta(seconds=14)
-_RECORDS_PER_SECOND = 1_500
+_RECORDS_PER_SECOND = 2_000
 
 
 def pace(now: datetime, lag: int) -> Pace:
