@@ -15,18 +15,19 @@ from shared.messaging import outbox
 class Announced(NamedTuple):
     row: int
     topic: str
+    partition: int
     message: outbox.Message
 
     @property
     def event(self) -> Event:
         return EVENT_TYPES[self.message.event_type].model_validate_json(self.message.body)
 
-    @property
-    def partition(self) -> int | None:
-        return int(self.message.partition) if self.message.partition else None
-
 
 async def in_outbox(tx: AsyncConnection) -> list[Announced]:
     """In the order in which the relay reads it."""
-    rows = await tx.execute(text("SELECT id, topic, messages FROM outbox ORDER BY id"))
-    return [Announced(row, topic, message) for row, topic, found in rows for message in outbox.unpacked(found)]
+    rows = await tx.execute(text("SELECT id, topic, partition, messages FROM outbox ORDER BY id"))
+    return [
+        Announced(row, topic, partition, message)
+        for row, topic, partition, messages in rows
+        for message in outbox.unpacked(messages)
+    ]

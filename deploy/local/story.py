@@ -175,7 +175,7 @@ class _Teller:
 
     async def _partition_of(self, provider: str, employee: str) -> int:
         """Where events about a person lie: of the batches that one request caused, theirs is of this partition."""
-        from shared.messaging.relay import partition_of  # Kafka's client is slow to import, for every command
+        from shared.messaging.outbox import partition_of  # Kafka's client is slow to import, for every command
 
         count = "SELECT count(*) FROM positions WHERE topic = 'kpi-events'"
         partitions = await self._databases["scoring"].fetchval(count)

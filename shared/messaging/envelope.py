@@ -83,20 +83,23 @@ def headers_of(
 ) -> list[tuple[str, bytes]]:
     return [
         ("ce_id", event_id.encode()),
+        ("ce_time", _written(time)),
         ("ce_subject", key.encode()),
-        *_alike(event_type, time, source, provider, traceparent),
+        *_alike(event_type, source, provider, traceparent),
     ]
 
 
+@functools.lru_cache(maxsize=16)  # the messages of one row share it
+def _written(time: datetime) -> bytes:
+    return time.isoformat().encode()
+
+
 @functools.lru_cache(maxsize=1_024)
-def _alike(
-    event_type: str, time: datetime, source: str, provider: str, traceparent: str | None
-) -> tuple[tuple[str, bytes], ...]:
+def _alike(event_type: str, source: str, provider: str, traceparent: str | None) -> tuple[tuple[str, bytes], ...]:
     """The headers that all events of one transaction share."""
     attributes = {
         "ce_specversion": "1.0",
         "ce_type": event_type,
-        "ce_time": time.isoformat(),
         "ce_source": f"/plumbline/{source}",
         _PROVIDER_HEADER: provider,
         "content-type": "application/json",

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import itertools
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -15,7 +13,6 @@ import asyncpg
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 from sqlalchemy.engine import make_url
 
@@ -36,7 +33,7 @@ IDLE_SECONDS = 0.1
 _LOCK = 7_201_853_002
 
 _READ = """
-    SELECT id, topic, CAST(batch_id AS text) AS batch_id, announced_at, provider_id, traceparent, events, messages
+    SELECT id, topic, partition, batch_id, announced_at, provider_id, traceparent, events, messages
     FROM (SELECT *, sum(events) OVER (ORDER BY id) - events AS before FROM outbox ORDER BY id LIMIT $1) AS waiting
     WHERE before < $1 ORDER BY id
 """
@@ -45,19 +42,13 @@ _DELETE = "DELETE FROM outbox WHERE id = ANY($1::bigint[])"
 _OUTAGES = (KafkaError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
-@functools.lru_cache(maxsize=65_536)
-def partition_of(key: str, partitions: int) -> int:
-    """Kafka's default partitioner; any other would scatter one person's events over two partitions."""
-    return int((murmur2(key.encode()) & 0x7FFFFFFF) % partitions)
-
-
 class Outgoing(NamedTuple):
-    """One message of row number `row` of a round."""
+    """A message on its way. `completes` is the outbox row whose last it is."""
 
-    row: int
     key: bytes
     body: bytes
     headers: list[tuple[str, bytes]]
+    completes: int | None
 
 
 class Relay:
@@ -124,16 +115,14 @@ class Relay:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._announced.wait(), IDLE_SECONDS)
             return False
-        unsent = [row["events"] for row in rows]
         partitions = await self._by_partition(producer, rows)
-        sending = [self._send(producer, *where, found, unsent) for where, found in partitions.items()]
+        sent: list[int] = []
+        sending = [self._send(producer, *where, found, sent) for where, found in partitions.items()]
         outcomes = await asyncio.gather(*sending, return_exceptions=True)
-        # Only what stands before the first row that is not sent whole: were a later row deleted, the resent rest of
-        # an earlier one would put a person's older state behind the newer, for good in a compacted topic.
-        done = [row["id"] for row, _ in itertools.takewhile(lambda pair: not pair[1], zip(rows, unsent, strict=True))]
-        if done:
-            await connection.execute(_DELETE, done)
-            telemetry.RELAYED.inc(sum(row["events"] for row in rows[: len(done)]))
+        if sent:
+            await connection.execute(_DELETE, sent)
+            gone = set(sent)
+            telemetry.RELAYED.inc(sum(row["events"] for row in rows if row["id"] in gone))
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
@@ -143,31 +132,35 @@ class Relay:
     async def _by_partition(
         self, producer: AIOKafkaProducer, rows: Sequence[asyncpg.Record]
     ) -> dict[tuple[str, int], list[Outgoing]]:
-        sizes = {name: len(await producer.partitions_for(self._prefix + name)) for name in {r["topic"] for r in rows}}
+        there = {name: await producer.partitions_for(self._prefix + name) for name in {row["topic"] for row in rows}}
         found: dict[tuple[str, int], list[Outgoing]] = defaultdict(list)
-        for index, row in enumerate(rows):
-            topic, size = self._prefix + row["topic"], sizes[row["topic"]]
-            for number, message in enumerate(outbox.unpacked(row["messages"])):
-                partition = int(message.partition) if message.partition else partition_of(message.key, size)
-                found[topic, partition].append(self._outgoing(index, row, number, message))
+        for row in rows:
+            messages, partition = outbox.unpacked(row["messages"]), row["partition"]
+            if partition is None:  # written when a row was one message and had none
+                partition = outbox.partition_of(messages[0].key, len(there[row["topic"]]))
+            if partition not in there[row["topic"]]:
+                raise RuntimeError(f"topic {row['topic']} has no partition {partition}: provision the topics")
+            found[self._prefix + row["topic"], partition].extend(self._outgoing(row, messages))
         return found
 
-    def _outgoing(self, index: int, row: asyncpg.Record, number: int, message: outbox.Message) -> Outgoing:
-        headers = headers_of(
-            event_id=f"{row['batch_id']}-{number}",
-            event_type=message.event_type,
-            time=row["announced_at"],
-            source=self._service,
-            provider=row["provider_id"],
-            key=message.key,
-            traceparent=row["traceparent"],
-        )
-        return Outgoing(index, message.key.encode(), message.body.encode(), headers)
+    def _outgoing(self, row: asyncpg.Record, messages: Sequence[outbox.Message]) -> Iterator[Outgoing]:
+        for number, message in enumerate(messages, start=1):
+            headers = headers_of(
+                event_id=f"{row['batch_id']}-{number}",
+                event_type=message.event_type,
+                time=row["announced_at"],
+                source=self._service,
+                provider=row["provider_id"],
+                key=message.key,
+                traceparent=row["traceparent"],
+            )
+            completes = row["id"] if number == len(messages) else None
+            yield Outgoing(message.key.encode(), message.body.encode(), headers, completes)
 
     async def _send(
-        self, producer: AIOKafkaProducer, topic: str, partition: int, messages: Sequence[Outgoing], unsent: list[int]
+        self, producer: AIOKafkaProducer, topic: str, partition: int, messages: Sequence[Outgoing], sent: list[int]
     ) -> None:
-        """Send one partition's messages, one batch at a time, taking from `unsent`, by row, what the broker has.
+        """Send one partition's messages, one batch at a time, noting in `sent` the rows the broker has acknowledged.
 
         A second batch in flight could be written although the first was not, and a person's newer state would then
         stand before the older one.
@@ -182,8 +175,7 @@ class Relay:
                 raise RuntimeError(f"a message for {topic} is larger than a batch may be")
             batch.close()
             await (await producer.send_batch(batch, topic, partition=partition))
-            for message in messages[start:end]:
-                unsent[message.row] -= 1
+            sent.extend(message.completes for message in messages[start:end] if message.completes is not None)
             start = end
 
 

@@ -176,13 +176,14 @@ CREATE INDEX timers_due ON timers (kind, due_at, id) WHERE parked_at IS NULL;
 CREATE INDEX timers_parked ON timers (id) WHERE parked_at IS NOT NULL;
 """
 
-# What one transaction says on one topic is one row; `messages` is what `outbox.packed` makes.
+# What one transaction says in one partition is one row; `messages` is what `outbox.packed` makes. The rows that are
+# there have a message each, and a partition only where it is not their key's.
 MACHINERY_0003 = """
 LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE;
 ALTER TABLE outbox ADD events integer NOT NULL DEFAULT 1 CHECK (events > 0), ADD messages text;
-UPDATE outbox SET messages = concat_ws(E'\\x1f', key, event_type, coalesce(CAST(partition AS text), ''), body);
+UPDATE outbox SET messages = concat_ws(E'\\x1f', key, event_type, body);
 ALTER TABLE outbox
-    DROP COLUMN key, DROP COLUMN event_type, DROP COLUMN partition, DROP COLUMN body,
+    DROP COLUMN key, DROP COLUMN event_type, DROP COLUMN body,
     ALTER COLUMN messages SET NOT NULL, ALTER COLUMN events DROP DEFAULT;
 ALTER TABLE outbox RENAME COLUMN event_id TO batch_id;
 ALTER TABLE outbox RENAME COLUMN event_time TO announced_at;

@@ -11,12 +11,14 @@ import asyncpg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.trace import SpanKind
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, ResourceClosedError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from deploy.local.databases import drop_database, ensure_service_database
 from deploy.local.postgres import PostgresServer
+from shared import telemetry
 from shared.contracts.ids import EmployeeId, ProviderId
 from shared.contracts.topics import KPI_EVENTS, WORKFORCE
 from shared.contracts.workforce import EmployeeChanged
@@ -56,12 +58,12 @@ async def test_events_are_written_in_the_order_in_which_they_were_appended(
     assert await waiting(ledger_database) == [f"k-{number}" for number in range(6)]
 
 
-async def rows(database: Database) -> list[tuple[str, str, str | None, list[str]]]:
+async def rows(database: Database) -> list[tuple[str, int, str, list[str]]]:
     async with database.begin() as tx:
         found = (await tx.execute(text("SELECT * FROM outbox ORDER BY id"))).all()
     assert [row.events for row in found] == [len(outbox.unpacked(row.messages)) for row in found]
     return [
-        (row.topic, row.provider_id, row.traceparent, [message.key for message in outbox.unpacked(row.messages)])
+        (row.topic, row.partition, row.provider_id, [message.key for message in outbox.unpacked(row.messages)])
         for row in found
     ]
 
@@ -72,23 +74,31 @@ async def test_a_message_says_everything_the_relay_needs(ledger_database: Databa
         outbox.append(tx, [event])
     async with ledger_database.begin() as tx:
         messages = await tx.scalar(text("SELECT messages FROM outbox"))
-    assert outbox.unpacked(messages) == [("acme:e-7", event.TYPE, "", event.model_dump_json())]
+    assert outbox.unpacked(messages) == [("acme:e-7", event.TYPE, event.model_dump_json())]
 
 
-async def test_what_a_transaction_says_on_one_topic_is_one_row(ledger_database: Database) -> None:
+async def test_what_a_transaction_says_in_one_partition_is_one_row(ledger_database: Database) -> None:
+    here, there = (outbox.partition_of(f"acme:{each}", 12) for each in ("e-1", "e-2"))
+    assert here != there
     async with ledger_database.begin(ACME) as tx:
-        outbox.append(tx, [kpi("k-1", "e-1"), person("e-1")])
-        outbox.append(tx, [kpi("k-2", "e-2"), person("e-2")])
+        outbox.append(tx, [kpi("k-1", "e-1"), person("e-1"), kpi("k-2", "e-2")])
+        outbox.append(tx, [kpi("k-3", "e-1")])
     assert await rows(ledger_database) == [
-        (KPI_EVENTS.name, "acme", None, ["acme:e-1", "acme:e-2"]),
-        (WORKFORCE.name, "acme", None, ["acme:e-1", "acme:e-2"]),
+        (KPI_EVENTS.name, here, "acme", ["acme:e-1", "acme:e-1"]),
+        (WORKFORCE.name, here, "acme", ["acme:e-1"]),
+        (KPI_EVENTS.name, there, "acme", ["acme:e-2"]),
     ]
 
 
-async def test_a_row_of_another_provider_in_between_is_not_overtaken(ledger_database: Database) -> None:
+@pytest.mark.usefixtures("spans")
+async def test_an_event_does_not_overtake_that_of_another_row_in_its_partition(ledger_database: Database) -> None:
     async with ledger_database.begin() as tx:
-        outbox.append(tx, [kpi("k-1"), kpi("k-2").model_copy(update={"provider": "beta"}), kpi("k-3")])
-    assert [row[1] for row in await rows(ledger_database)] == ["acme", "beta", "acme"]
+        with telemetry.span("outer", SpanKind.SERVER, {}):
+            outbox.append(tx, [kpi("k-1")])
+            with telemetry.span("inner", SpanKind.INTERNAL, {}):
+                outbox.append(tx, [kpi("k-2")])
+            outbox.append(tx, [kpi("k-3")])
+    assert len(await rows(ledger_database)) == 3
     assert await waiting(ledger_database) == ["k-1", "k-2", "k-3"]
 
 
@@ -107,8 +117,8 @@ async def test_a_key_that_contains_a_separator_is_refused_and_not_misread(ledger
     assert await waiting(ledger_database) == []
 
 
-@given(st.lists(st.tuples(*[st.text(st.characters(exclude_characters="\x1e\x1f", codec="utf-8"))] * 4), min_size=1))
-def test_what_is_packed_is_what_is_unpacked(found: list[tuple[str, str, str, str]]) -> None:
+@given(st.lists(st.tuples(*[st.text(st.characters(exclude_characters="\x1e\x1f", codec="utf-8"))] * 3), min_size=1))
+def test_what_is_packed_is_what_is_unpacked(found: list[tuple[str, str, str]]) -> None:
     messages = [outbox.Message(*each) for each in found]
     assert outbox.unpacked(outbox.packed(messages)) == messages
 
@@ -193,10 +203,10 @@ async def test_what_an_older_stack_had_not_sent_waits_in_the_same_order(postgres
         async with owner.transaction():
             for statement in statements(MACHINERY_0003):
                 await owner.execute(statement)
-        found = await owner.fetch("SELECT topic, provider_id, events, messages FROM outbox ORDER BY id")
+        found = await owner.fetch("SELECT topic, partition, provider_id, events, messages FROM outbox ORDER BY id")
     finally:
         await owner.close()
         drop_database(postgres, urls.name)
-    assert [tuple(row[:3]) for row in found] == [("t", "acme", 1)] * 2
+    assert [tuple(row[:4]) for row in found] == [("t", None, "acme", 1), ("t", 3, "acme", 1)]
     messages = [outbox.unpacked(row["messages"]) for row in found]
-    assert messages == [[("k", "x.v1", "", "{}")], [("l", "y.v1", "3", "[]")]]
+    assert messages == [[("k", "x.v1", "{}")], [("l", "y.v1", "[]")]]

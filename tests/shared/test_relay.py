@@ -28,7 +28,8 @@ from shared.contracts.workforce import Aggregation, Direction, EmployeeChanged, 
 from shared.database import Database
 from shared.messaging import kafka, outbox
 from shared.messaging.envelope import Record, decode
-from shared.messaging.relay import Relay, partition_of
+from shared.messaging.outbox import partition_of
+from shared.messaging.relay import Relay
 from shared.settings import ServiceSettings
 from tests.shared.ledger import NOON, eventually, kpi
 from tests.shared.reading import by_key, read
@@ -73,6 +74,9 @@ class Relays:
 
     async def empty(self) -> bool:
         return not await self.waiting()
+
+    async def waits(self, count: int) -> bool:
+        return await self.waiting() == count
 
     async def waiting(self) -> int:
         async with self._database.begin() as tx:
@@ -239,7 +243,7 @@ async def test_a_relay_that_stands_still_loses_the_outbox_to_another(
 
 
 class PartedProducer:
-    """Does not reach the partitions that are `away`, each once."""
+    """Does not reach the partitions that are `away`."""
 
     def __init__(self, inner: AIOKafkaProducer, away: set[int]) -> None:
         self._inner = inner
@@ -250,31 +254,50 @@ class PartedProducer:
 
     async def send_batch(self, batch: BatchBuilder, topic: str, *, partition: int) -> object:
         if partition in self._away:
-            self._away.remove(partition)
             raise KafkaConnectionError
         return await self._inner.send_batch(batch, topic, partition=partition)
 
 
-async def test_a_row_sent_in_part_is_sent_again_with_all_that_came_after_it(
+async def test_a_partition_that_is_away_holds_up_no_other_and_has_its_order_afterwards(
     settings: ServiceSettings, relays: Relays, ledger_database: Database
 ) -> None:
-    """Otherwise the older state of somebody in the part that was sent would stand behind the newer, for good."""
     here, there = "e-1", "e-2"
-    assert partition_of(f"acme:{here}", 12) != partition_of(f"acme:{there}", 12)
-    await announce(ledger_database, [changed(here, 1), changed(there, 1)])
-    await announce(ledger_database, [changed(here, 2)])
-    away = {partition_of(f"acme:{there}", 12)}
+    away = {partition_of(f"acme:{there}", WORKFORCE.partitions)}
+    assert partition_of(f"acme:{here}", WORKFORCE.partitions) not in away
     stop = asyncio.Event()
     relay = Relay("ingest", settings, ledger_database.announced, lambda: PartedProducer(relays.producer(), away))
     running = asyncio.create_task(relay.run(stop))
+    for version in range(1, 4):
+        await announce(ledger_database, [changed(here, version), changed(there, version)])
+    await eventually(lambda: relays.waits(3))
+    away.clear()
     await eventually(relays.empty)
     stop.set()
     await asyncio.wait_for(running, 10)
-    found = by_key(await read(settings, WORKFORCE, 5))
-    versions = {
-        key: [json.loads(record.value or b"")["version"] for record in records] for key, records in found.items()
-    }
-    assert versions == {"acme:e-1": [1, 2, 1, 2], "acme:e-2": [1]}
+    found = by_key(await read(settings, WORKFORCE, 6)).values()
+    assert [[json.loads(record.value or b"")["version"] for record in records] for records in found] == [[1, 2, 3]] * 2
+
+
+async def test_a_message_that_waited_when_rows_had_no_partition_goes_to_that_of_its_key(
+    settings: ServiceSettings, relays: Relays, ledger_database: Database
+) -> None:
+    await announce(ledger_database, [kpi("k-1", "e-7")])
+    async with ledger_database.begin() as tx:
+        await tx.execute(text("UPDATE outbox SET partition = NULL"))
+    await relays.drain()
+    (record,) = await read(settings, KPI_EVENTS, 1)
+    assert record.partition == partition_of("acme:e-7", KPI_EVENTS.partitions)
+
+
+async def test_a_topic_that_lacks_a_partition_is_said_and_nothing_goes_elsewhere(
+    relays: Relays, ledger_database: Database
+) -> None:
+    await announce(ledger_database, [kpi("k-1")])
+    async with ledger_database.begin() as tx:
+        await tx.execute(text("UPDATE outbox SET partition = 99"))
+    with pytest.raises(RuntimeError, match="has no partition 99"):
+        await asyncio.wait_for(relays.relay().run(asyncio.Event()), 20)
+    assert await relays.waiting() == 1
 
 
 async def test_asked_to_stop_the_relay_empties_the_outbox_first(
@@ -350,7 +373,7 @@ async def test_a_record_is_a_cloudevent_in_binary_mode_with_the_trace_of_its_cau
     assert abs((datetime.now(UTC) - announced).total_seconds()) < 60
     assert headers == {
         "ce_specversion": "1.0",
-        "ce_id": f"{batch}-0",
+        "ce_id": f"{batch}-1",
         "ce_type": "plumbline.metrics.defined.v1",
         "ce_source": "/plumbline/ingest",
         "ce_subject": "acme:aht",

@@ -33,7 +33,6 @@ from shared.messaging import outbox
 from shared.messaging.batches import Batches
 from shared.messaging.envelope import Record, headers_of
 from shared.messaging.log import Partition
-from shared.messaging.relay import partition_of
 from shared.messaging.subscriptions import Subscription, Timer
 from shared.messaging.timers import run_due
 from shared.process import Service, build_app
@@ -127,7 +126,6 @@ class Pipeline:
         return sent
 
     def _append(self, service: str, row: Row[Any], index: int, message: outbox.Message) -> None:
-        number = int(message.partition or partition_of(message.key, PARTITIONS[row.topic]))
         headers = headers_of(
             event_id=f"{row.batch_id}-{index}",
             event_type=message.event_type,
@@ -137,8 +135,8 @@ class Pipeline:
             key=message.key,
             traceparent=row.traceparent,
         )
-        log = self.logs[Partition(row.topic, number)]
-        log.append(Record(row.topic, number, len(log), message.key.encode(), message.body.encode(), headers))
+        log = self.logs[Partition(row.topic, row.partition)]
+        log.append(Record(row.topic, row.partition, len(log), message.key.encode(), message.body.encode(), headers))
 
     async def _consume(self) -> int:
         applied = 0
