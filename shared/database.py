@@ -9,18 +9,21 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
+import structlog
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from pydantic import SecretStr
 from sqlalchemy import AdaptedConnection, Connection, event, text
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from shared.contracts.ids import ProviderId
 from shared.messaging import outbox
 from shared.messaging.schema import PROVIDER_SETTING
-from shared.statements import Driver, Statement, confirm, driver_of, send
+from shared.statements import DRIVER_ERRORS, Statement, driver_of, send
+
+_log = structlog.get_logger(__name__)
 
 PLATFORM = ProviderId("-")
 """Stands for no provider at all: what an operator does before or beside any tenant."""
@@ -58,7 +61,7 @@ class Database:
             connect_args={
                 "server_settings": session_settings(),
                 "command_timeout": 60,
-                "connection_class": Driver,
+                "connection_class": _Driver,
             },
             hide_parameters=True,  # errors are logged, and parameters hold names and pay
         )
@@ -97,8 +100,7 @@ class Database:
         try:
             yield connection
         except BaseException:
-            # A second cancellation must not interrupt it: the next caller would get this one's open transaction.
-            await asyncio.shield(asyncio.create_task(_undo(connection)))
+            await _undo(connection)
             raise
         await connection.close()
 
@@ -107,9 +109,9 @@ class Database:
 
 
 def _require_open(pooled: AdaptedConnection, *_: object) -> None:
-    """Have the pool replace a connection that broke while nobody used it."""
+    """Have the pool replace a connection that broke while nobody used it, or whose undoing was itself cancelled."""
     driver: asyncpg.Connection = pooled.driver_connection
-    if driver.is_closed():
+    if driver.is_closed() or driver.is_in_transaction():
         raise DisconnectionError
 
 
@@ -137,17 +139,54 @@ async def _commit(tx: AsyncConnection) -> None:
     if tx.in_transaction():
         await tx.commit()
     if driver_of(tx).is_in_transaction():
-        confirm(await send(tx, "COMMIT"))
+        _confirm(await send(tx, "COMMIT"))
 
 
 async def _undo(connection: AsyncConnection) -> None:
+    """Undo and give back. The caller learns of what brought it here, so nothing is raised for what fails in this."""
     try:
         if connection.in_transaction():
             await connection.rollback()
-        if not connection.invalidated and driver_of(connection).is_in_transaction():
+        if not connection.invalidated and not driver_of(connection).is_closed():
+            # Also where the driver knows of no transaction: a BEGIN that nobody waited for may have begun one since.
             await send(connection, "ROLLBACK")
+    except (SQLAlchemyError, *DRIVER_ERRORS, OSError) as error:
+        _log.warning("database.not-undone", error=type(error).__name__)
+        await connection.invalidate()
     finally:
         await connection.close()
+
+
+class _Driver(asyncpg.Connection):  # type: ignore[misc] # asyncpg has no types
+    """A connection whose transaction may have begun before SQLAlchemy runs a statement in it.
+
+    SQLAlchemy begins one at its first statement; where one runs by then, that is the one it means.
+    """
+
+    def transaction(self, **options: object) -> object:
+        return _Running(self) if self.is_in_transaction() else super().transaction(**options)
+
+
+class _Running:
+    """asyncpg's `Transaction`, as far as SQLAlchemy uses it, of a transaction that has begun."""
+
+    def __init__(self, driver: _Driver) -> None:
+        self._driver = driver
+
+    async def start(self) -> None:
+        pass
+
+    async def commit(self) -> None:
+        _confirm(await self._driver.execute("COMMIT"))
+
+    async def rollback(self) -> None:
+        await self._driver.execute("ROLLBACK")
+
+
+def _confirm(commit: str) -> None:
+    """PostgreSQL answers a COMMIT after an error by a rollback, and calls that no error."""
+    if commit != "COMMIT":
+        raise RuntimeError("nothing was committed: an error in the transaction was caught and not raised")
 
 
 async def enter_provider(tx: AsyncConnection, provider: ProviderId) -> None:

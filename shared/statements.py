@@ -16,6 +16,8 @@ _DIALECT = dialect()  # type: ignore[no-untyped-call]
 
 T = TypeVar("T")
 
+DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
 
 class Statement:
     """SQL with `:name` parameters, kept prepared by the driver. Errors are the driver's, or `ConnectionError`."""
@@ -48,7 +50,7 @@ async def send(connection: AsyncConnection, script: str) -> str:
 async def _unless_broken(connection: AsyncConnection, running: Awaitable[T]) -> T:
     try:
         return await running
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+    except DRIVER_ERRORS as error:
         if not driver_of(connection).is_closed():
             raise
         # SQLAlchemy did not see it break, and would hand it out again.
@@ -79,35 +81,3 @@ def driver_of(connection: AsyncConnection) -> asyncpg.Connection:
         raise RuntimeError("the connection was given back")
     driver: asyncpg.Connection = pooled.connection.driver_connection
     return driver
-
-
-class Driver(asyncpg.Connection):  # type: ignore[misc] # asyncpg has no types
-    """A connection whose transaction may have begun before SQLAlchemy runs a statement in it.
-
-    SQLAlchemy begins one at its first statement; where one runs by then, that is the one it means.
-    """
-
-    def transaction(self, **options: object) -> object:
-        return _Running(self) if self.is_in_transaction() else super().transaction(**options)
-
-
-class _Running:
-    """asyncpg's `Transaction`, as far as SQLAlchemy uses it, of a transaction that has begun."""
-
-    def __init__(self, driver: Driver) -> None:
-        self._driver = driver
-
-    async def start(self) -> None:
-        pass
-
-    async def commit(self) -> None:
-        confirm(await self._driver.execute("COMMIT"))
-
-    async def rollback(self) -> None:
-        await self._driver.execute("ROLLBACK")
-
-
-def confirm(commit: str) -> None:
-    """PostgreSQL answers a COMMIT after an error by a rollback, and calls that no error."""
-    if commit != "COMMIT":
-        raise RuntimeError("nothing was committed: an error in the transaction was caught and not raised")

@@ -43,6 +43,8 @@ def commits_outside_the_database_module(path: str, tree: ast.Module) -> Iterator
         called = node.func.attr if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else ""
         if isinstance(node, ast.Call) and called in ("commit", "rollback") and not node.args:
             yield node.lineno, f"{called}() outside shared/database.py"
+        if isinstance(node, ast.Constant) and node.value in ("COMMIT", "ROLLBACK"):
+            yield node.lineno, f"{node.value} outside shared/database.py"
 
 
 def clock_or_randomness_in_rules(path: str, tree: ast.Module) -> Iterator[Violation]:

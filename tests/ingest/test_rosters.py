@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from deploy.local.postgres import PostgresServer
 from services.ingest.model import Roster
 from services.ingest.store import journal
-from services.ingest.store.rosters import join_intake
+from services.ingest.store.rosters import join_and_read
 from services.ingest.store.sources import find_key
 from shared.contracts.ids import EmployeeId, KpiEventId, MetricKey, ProviderId, SourceId
 from tests.ingest.conftest import World
@@ -64,7 +64,7 @@ _READ = text(f"""
 
 async def roster(tx: AsyncConnection, *agents: str) -> Roster | None:
     people, metrics = [EmployeeId("p-1")], [MetricKey("m-1")]
-    return await join_intake(tx, ACME, SourceId("s-1"), agents=agents, people=people, metrics=metrics)
+    return await join_and_read(tx, ACME, SourceId("s-1"), agents=agents, people=people, metrics=metrics)
 
 
 async def read(tx: AsyncConnection) -> dict[str, int]:
@@ -189,6 +189,6 @@ async def test_mappings_and_workplaces_come_in_order_of_date(world: World) -> No
     moved = [{"agent": "A-1", "employee": "e-2", "valid_from": "2025-01-01", "valid_to": "2025-06-30"}]
     assert (await world.put("/sources/acd/agents", moved)).status_code == 200
     async with world.database.begin(ACME) as tx:
-        found = await join_intake(tx, ACME, SourceId("acd"), agents=["A-1"], people=[], metrics=[])
+        found = await join_and_read(tx, ACME, SourceId("acd"), agents=["A-1"], people=[], metrics=[])
     assert found is not None
     assert [mapping.employee for mapping in found.agents["A-1"]] == ["e-2", "e-1"]

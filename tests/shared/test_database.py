@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, ResourceClosedError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from deploy.local.databases import DatabaseUrls
+from deploy.local.postgres import PostgresServer
 from shared.contracts.ids import ProviderId
 from shared.database import Database, enter_provider
+from shared.statements import Statement
 
 ACME, BETA = ProviderId("acme"), ProviderId("beta")
 WRITE = text("INSERT INTO audit_heads (provider_id, sequence, hash) VALUES (:provider, 1, '')")
@@ -82,17 +86,74 @@ async def test_an_error_that_is_caught_in_the_block_is_no_commit(machinery: Data
         assert (await tx.execute(COUNT)).scalar_one() == 0
 
 
-async def test_what_was_cancelled_is_undone_before_the_next_caller_gets_the_connection(machinery: Database) -> None:
+@pytest.fixture
+async def single(machinery_urls: DatabaseUrls) -> AsyncIterator[Database]:
+    """With one connection, which everybody gets."""
+    database = Database(SecretStr(machinery_urls.app), pool_size=1)
+    yield database
+    await database.close()
+
+
+def by_sqlalchemy(tx: AsyncConnection) -> Awaitable[object]:
+    return tx.execute(text("SELECT pg_sleep(30)"))
+
+
+def by_the_driver(tx: AsyncConnection) -> Awaitable[object]:
+    return Statement("SELECT pg_sleep(30)").rows(tx)
+
+
+@pytest.mark.parametrize("sleep", [by_sqlalchemy, by_the_driver])
+@pytest.mark.parametrize("times", [1, 2])
+async def test_what_was_cancelled_is_undone_before_the_next_caller_gets_the_connection(
+    single: Database, sleep: Callable[[AsyncConnection], Awaitable[object]], times: int
+) -> None:
     async def stall() -> None:
-        async with machinery.begin(ACME) as tx:
+        async with single.begin(ACME) as tx:
             await tx.execute(WRITE, {"provider": ACME})
-            await tx.execute(text("SELECT pg_sleep(30)"))
+            await sleep(tx)
 
     stalled = asyncio.create_task(stall())
     await asyncio.sleep(0.3)
-    stalled.cancel()
+    for _ in range(times):
+        stalled.cancel()
+        await asyncio.sleep(0)
     await asyncio.wait([stalled])
-    async with machinery.begin(ACME) as tx:
+    assert stalled.cancelled()
+    async with single.begin(ACME) as tx:
+        assert (await tx.execute(COUNT)).scalar_one() == 0
+
+
+async def test_a_transaction_cancelled_at_any_moment_of_its_beginning_is_not_the_next_caller_s(
+    single: Database, machinery_urls: DatabaseUrls, postgres: PostgresServer
+) -> None:
+    async def begin() -> None:
+        async with single.begin(ACME, snapshot=True):
+            await asyncio.sleep(0)
+
+    await single.look(Statement("SELECT 1"))
+    still_open = f"""
+        SELECT count(*) FROM pg_stat_activity
+        WHERE datname = '{machinery_urls.name}' AND state LIKE 'idle in transaction%'
+    """  # noqa: S608 - a name of our own
+    for moments in range(25):
+        beginning = asyncio.create_task(begin())
+        for _ in range(moments):
+            await asyncio.sleep(0)
+        beginning.cancel()
+        await asyncio.wait([beginning])
+        await single.look(Statement("SELECT 1"))
+        assert postgres.run_sql(still_open).split() == ["0"]
+
+
+async def test_an_undoing_that_fails_hides_nothing_and_leaves_nothing_behind(
+    single: Database, postgres: PostgresServer
+) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with single.begin(ACME) as tx:
+            (backend,) = (await tx.execute(text("SELECT pg_backend_pid()"))).one()
+            postgres.run_sql(f"SELECT pg_terminate_backend({backend})")
+            _ = 1 / 0
+    async with single.begin(ACME) as tx:
         assert (await tx.execute(COUNT)).scalar_one() == 0
 
 

@@ -44,9 +44,9 @@ async def test_a_look_sees_no_provider_s_rows(machinery: Database) -> None:
 
 async def test_a_connection_that_the_server_ended_is_not_handed_out_again(machinery: Database) -> None:
     async with machinery.begin() as tx:
-        async with machinery.begin() as other:
-            (victim,) = await WHO.rows(other, name="x")
-        await tx.execute(KILL, {"pid": victim["pid"]})
         with pytest.raises(ConnectionError):
-            await machinery.look(WHO, name="x")
+            async with machinery.begin() as other:
+                (victim,) = await WHO.rows(other, name="x")
+                await tx.execute(KILL, {"pid": victim["pid"]})
+                await WHO.rows(other, name="x")
         assert (await machinery.look(WHO, name="x"))[0]["pid"] != victim["pid"]

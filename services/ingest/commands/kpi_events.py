@@ -180,7 +180,7 @@ async def _roster(
     metrics: Collection[MetricKey],
 ) -> Roster:
     provider, source = submission.provider, submission.source
-    roster = await rosters.join_intake(tx, provider, source, agents=agents, people=people, metrics=metrics)
+    roster = await rosters.join_and_read(tx, provider, source, agents=agents, people=people, metrics=metrics)
     if roster is None:
         raise NotFound("there is no source of this id")
     return roster

@@ -23,8 +23,10 @@ from shared.statements import Statement, column
 # Shared by everything that announces KPI events or feedback of a provider, taken alone by the seal. Outbox rows are
 # written at the end of a transaction, under this lock: whoever holds it alone knows that all that was acknowledged
 # before has smaller outbox ids, and that whatever comes later gets greater ones than its own.
-_JOIN_INTAKE = Statement("SELECT pg_advisory_xact_lock_shared(hashtextextended('intake of ' || :provider, 0))")
-_CLOSE_INTAKE = text("SELECT pg_advisory_xact_lock(hashtextextended('intake of ' || :provider, 0))")
+_INTAKE = "hashtextextended('intake of ' || :provider, 0)"
+JOIN_INTAKE = f"pg_advisory_xact_lock_shared({_INTAKE})"
+_JOIN_INTAKE = Statement(f"SELECT {JOIN_INTAKE}")
+_CLOSE_INTAKE = text(f"SELECT pg_advisory_xact_lock({_INTAKE})")
 
 
 async def join_intake(tx: AsyncConnection, provider: ProviderId) -> None:

@@ -9,19 +9,20 @@ from zoneinfo import ZoneInfo
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.ingest.model import AgentMapping, Roster, Workplace
+from services.ingest.store.journal import JOIN_INTAKE
 from shared.contracts.ids import EmployeeId, MetricKey, ProviderId, SourceId
 from shared.statements import Statement, column
 
 # No seal changes what is read here: it may be read as of before the lock was granted. Plans are kept for it, and made
 # for empty tables any index looks as good as the key. So no table is joined, which could read another one whole for
 # each row, and each is asked for in the order of its key, which no other index has.
-_ROSTER = Statement("""
+_ROSTER = Statement(f"""
     WITH mapping AS MATERIALIZED (
         SELECT agent, employee_id, valid_from, valid_to FROM source_agents
         WHERE provider_id = :provider AND source_id = :source AND agent = ANY(string_to_array(:agents, E'\\x1f'))
         ORDER BY agent, valid_from
     )
-    SELECT 'joined', CAST(pg_advisory_xact_lock_shared(hashtextextended('intake of ' || :provider, 0)) AS text),
+    SELECT 'joined', CAST({JOIN_INTAKE} AS text),
            NULL, CAST(NULL AS date), CAST(NULL AS date), NULL, NULL, CAST(NULL AS text[])
     UNION ALL (
         SELECT 'source', client_id, NULL, NULL, NULL, NULL, NULL, lines_of_business FROM sources
@@ -38,10 +39,10 @@ _ROSTER = Statement("""
             ARRAY(SELECT employee_id FROM mapping) || string_to_array(:people, E'\\x1f'))
         ORDER BY employee_id, valid_from
     )
-""")
+""")  # noqa: S608 - the interpolated text is a constant
 
 
-async def join_intake(
+async def join_and_read(
     tx: AsyncConnection,
     provider: ProviderId,
     source: SourceId,
