@@ -223,6 +223,27 @@ async def test_full_batches_run_two_at_once_but_the_first_of_a_process_alone(led
     assert seen == [1, 1, 2, 1, 1]
 
 
+@pytest.mark.parametrize("refused", ["k-1", "k-2"])
+async def test_a_bug_in_one_of_two_batches_at_once_is_no_refusal_of_the_other(
+    ledger_database: Database, refused: str
+) -> None:
+    both = asyncio.Barrier(2)
+
+    async def act(_: AsyncConnection, due: DueTimers) -> None:
+        if due.keys[0] in ("k-1", "k-2"):
+            await both.wait()
+            raise RuleViolation("no such thing") if due.keys == [refused] else KeyError("any bug")
+
+    for place, key in enumerate(("before", "still before", "k-1", "k-2")):
+        await schedule(ledger_database, [key], NOON - timedelta(minutes=10 - place))
+    runs = TimerRuns(ledger_database, Timer("rescore", act, batch=1, together=True))
+    with pytest.raises(KeyError):
+        while await asyncio.wait_for(runs.turn(NOON), 10):
+            pass
+    assert both.n_waiting == 0
+    assert [key for key, _ in await scheduled(ledger_database)] == ["k-1", "k-2"]
+
+
 async def test_on_a_snapshot_a_run_sees_one_state_and_gives_way_to_whoever_changed_its_rows(
     ledger_database: Database,
 ) -> None:
