@@ -122,3 +122,25 @@ async def test_a_bug_is_raised_also_where_a_batch_beside_it_only_has_to_be_repea
     await tell(broker, topic, "second")
     with pytest.raises(KeyError):
         await task
+
+
+async def test_a_batch_that_fails_for_now_is_repeated_and_those_at_work_beside_it_are_not(
+    broker: InMemory, topic: Topic, ledger: Ledger
+) -> None:
+    async def slowly(found: Sequence[str]) -> None:
+        await asyncio.sleep(0.2 if f"second-{INNOCENT}" in found else 0.02)
+
+    ledger.before_effect = slowly
+    await tell(broker, topic, "first")
+    async with running(ledger.consumer(lambda: broker.reader(topic))):
+        await eventually(lambda: applied(ledger, 2))
+        ledger.failures[f"second-{DEADLY}"].append(ConnectionResetError())
+        await tell(broker, topic, "second")
+        await eventually(lambda: applied(ledger, 4))
+        await tell(broker, topic, "third")
+        await eventually(lambda: applied(ledger, 6))
+    calls = [event for call in ledger.calls for event in call]
+    assert [calls.count(f"second-{partition}") for partition in (INNOCENT, DEADLY)] == [1, 2]
+    by_employee = await ledger.effects_by_employee()
+    assert by_employee == {f"e-{n}": [f"{mark}-{n}" for mark in ("first", "second", "third")] for n in range(2)}
+    assert await ledger.positions() == {INNOCENT: 3, DEADLY: 3}
