@@ -171,9 +171,11 @@ class Gate:
         await note(tx, due)
 
 
+@pytest.mark.parametrize("window", [timers.WINDOW, 1], ids=["all rows looked at", "one"])
 async def test_what_is_scheduled_while_the_timer_runs_waits_for_nobody_and_runs_afterwards(
-    ledger_database: Database,
+    ledger_database: Database, monkeypatch: pytest.MonkeyPatch, window: int
 ) -> None:
+    monkeypatch.setattr(timers, "WINDOW", window)
     gate = Gate()
     await schedule(ledger_database, ["a"], NOON)
     running = asyncio.create_task(timers.run_due(ledger_database, Timer("rescore", gate), NOON))
@@ -185,6 +187,38 @@ async def test_what_is_scheduled_while_the_timer_runs_waits_for_nobody_and_runs_
     assert await running == 1
     assert await timers.run_due(ledger_database, Timer("rescore", note), NOON) == 1
     assert await ran(ledger_database) == Counter({"a": 2})
+
+
+@pytest.mark.parametrize("counted", [False, True], ids=["statistics of an empty table", "fresh statistics"])
+async def test_one_claimer_leaves_what_it_does_not_claim_to_the_others(
+    ledger_database: Database, ledger_urls: DatabaseUrls, postgres: PostgresServer, counted: bool
+) -> None:
+    gate = Gate()
+    keys = [f"p-{number:03}" for number in range(500)]
+    postgres.run_sql("VACUUM ANALYZE timers", ledger_urls.name)
+    for early in range(3):
+        await schedule(ledger_database, keys, NOON - timedelta(minutes=early))
+    if counted:
+        postgres.run_sql("VACUUM ANALYZE timers", ledger_urls.name)
+    first = asyncio.create_task(timers.run_due(ledger_database, Timer("rescore", gate, batch=100), NOON))
+    await gate.begun.wait()
+    others = [await timers.run_due(ledger_database, Timer("rescore", note, batch=100), NOON) for _ in range(5)]
+    assert others == [100, 100, 100, 100, 0]
+    gate.finish.set()
+    assert await first == 100
+    assert await ran(ledger_database) == Counter(keys)
+
+
+async def test_a_key_with_more_rows_than_are_looked_at_runs_with_all_of_them_and_then_the_others(
+    ledger_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timers, "WINDOW", 5)
+    for minutes in range(8):
+        await schedule(ledger_database, ["a"], NOON - timedelta(hours=1, minutes=minutes))
+    await schedule(ledger_database, ["b", "c"], NOON)
+    batch = Timer("rescore", note, batch=10)
+    assert [await timers.run_due(ledger_database, batch, NOON) for _ in range(3)] == [1, 2, 0]
+    assert await scheduled(ledger_database) == []
 
 
 async def test_a_later_time_of_a_key_does_not_hold_up_an_earlier_one(ledger_database: Database) -> None:
@@ -430,6 +464,20 @@ async def test_while_a_key_is_parked_what_is_scheduled_for_it_waits(lives: Lives
     assert await lives.one()
     assert await ran(lives.database) == Counter(["a", "b"])
     assert await scheduled(lives.database) == []
+
+
+async def test_however_much_waits_for_a_parked_key_holds_up_no_other(
+    lives: Lives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timers, "WINDOW", 5)
+    lives.refused = {"a"}
+    await schedule(lives.database, ["a"], NOON)
+    assert await lives.one()
+    for minutes in range(8):
+        await schedule(lives.database, ["a"], NOON - timedelta(minutes=minutes))
+    await schedule(lives.database, ["b"], NOON)
+    assert await lives.one()
+    assert await ran(lives.database) == Counter(["b"])
 
 
 async def test_another_providers_parked_timer_is_as_absent_as_none_at_all(lives: Lives) -> None:
