@@ -409,6 +409,47 @@ async def test_a_key_that_ends_the_process_again_and_again_is_parked_and_all_oth
     assert await ran(lives.database) == Counter(key for key in keys if key != f"k-{deadly}")
 
 
+async def test_a_key_in_the_second_of_two_batches_at_once_is_parked_after_two_deaths_more(
+    ledger_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timers, "HEAD_START", 0.0)
+    dying = asyncio.Event()
+
+    async def act(tx: AsyncConnection, due: DueTimers) -> None:
+        if "k-7" in due.keys:
+            dying.set()
+            await asyncio.sleep(3600)
+        await asyncio.sleep(0.2)  # so that what is at work beside it dies with it
+        await note(tx, due)
+
+    async def one() -> None:
+        runs = TimerRuns(ledger_database, Timer("rescore", act, batch=2, together=True))
+        while await runs.turn(NOON):
+            pass
+
+    for place in range(10):
+        await schedule(ledger_database, [f"k-{place}"], NOON - timedelta(minutes=60 - place))
+    deaths = 0
+    while await died(asyncio.create_task(one()), dying):
+        dying.clear()
+        deaths += 1
+    assert deaths == PARK_AFTER + SINGLE_AFTER + 2
+    assert await ran(ledger_database) == Counter(f"k-{place}" for place in range(10) if place != 7)
+
+
+async def died(process: asyncio.Task[None], dying: asyncio.Event) -> bool:
+    """Whether it came to what kills it; it is killed then."""
+    killer = asyncio.create_task(dying.wait())
+    await asyncio.wait({process, killer}, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+    killer.cancel()
+    if process.done():
+        await process
+        return False
+    process.cancel()
+    await asyncio.wait({process, killer})
+    return True
+
+
 async def test_a_key_that_is_refused_is_parked_with_the_reason_and_ends_nothing(lives: Lives) -> None:
     await schedule(lives.database, [f"k-{number}" for number in range(8)], NOON)
     lives.refused = {"k-1", "k-6"}
