@@ -245,8 +245,8 @@ async def test_full_batches_run_two_at_once_but_the_first_of_a_process_alone(led
         at_work += 1
         await asyncio.sleep(0.1)
         seen.append(at_work)
-        await note(tx, due)
         at_work -= 1
+        await note(tx, due)
 
     keys = [f"k-{number:02}" for number in range(9)]
     await schedule(ledger_database, keys, NOON)
