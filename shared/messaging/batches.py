@@ -6,6 +6,7 @@ everything did and the position says so.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
 from opentelemetry.trace import SpanKind
@@ -37,6 +38,8 @@ class Batches:
         self._by_topic = {found.topic.name: found for found in subscriptions}
         self._clock = clock
         self._begun: dict[Partition, tuple[int, int]] = {}
+        self.last_commit = 0.0
+        """When a position last moved, on the monotonic clock; 0 before the first time."""
 
     async def apply(
         self, partition: Partition, expected: int, records: Sequence[Record], *, lag: int, resuming: bool
@@ -122,6 +125,7 @@ class Batches:
                 for provider in sorted(by_provider):
                     await enter_provider(tx, provider)
                     await subscription.handler(tx, Batch(provider, tuple(by_provider[provider]), now, lag))
+        self.last_commit = time.monotonic()
         telemetry.RECORDS.labels(partition.topic, "applied").inc(len(records) - parked)
         telemetry.RECORDS.labels(partition.topic, "parked").inc(parked)
         return to
@@ -149,6 +153,7 @@ class Batches:
         async with self._database.begin() as tx:
             to = await self._advance(tx, partition, expected, record)
             await dead_letters.park(tx, record, code, detail)
+        self.last_commit = time.monotonic()
         telemetry.RECORDS.labels(partition.topic, "parked").inc()
         return to
 

@@ -57,17 +57,18 @@ class Consumer:
         self._next: dict[Partition, int] = {}
         self._gaps: dict[Partition, tuple[int, int]] = {}
         self._fresh: set[Partition] = set()
-        self._last_progress = time.monotonic()
-        self._watched = time.monotonic()
-        self._last_poll: float | None = None
+        self._watched = 0.0
+        self._last_poll = 0.0
         self._failures = 0
 
     def unready(self) -> str | None:
         """Why this loop cannot be relied on just now, or `None`."""
-        if self._last_poll is None:
+        # A poll brings several full batches; where they go record by record, the next one may be minutes away.
+        seen = max(self._last_poll, self._batches.last_commit)
+        if not seen:
             return "not yet a member of the group"
-        if time.monotonic() - self._last_poll > STALL_SECONDS:
-            return "the last poll is too long ago"
+        if time.monotonic() - seen > STALL_SECONDS:
+            return "the last poll and the last commit are too long ago"
         return None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -77,7 +78,7 @@ class Consumer:
             self._next.clear()
             try:
                 await reader.open()
-                self._last_progress = time.monotonic()
+                self._watched = time.monotonic()
                 while not stop.is_set():
                     await self._turn(reader, stop)
             except LogBroken as error:
@@ -176,7 +177,6 @@ class Consumer:
             telemetry.LAG_SECONDS.labels(*partition).set(max(0.0, time.time() - announced.timestamp()))
         telemetry.BATCH_SECONDS.labels(name).observe(time.monotonic() - started)
         telemetry.LAST_BATCH.labels(name).set_to_current_time()
-        self._last_progress = time.monotonic()
 
     async def _gap_is_real(self, reader: LogReader, partition: Partition, expected: int, found: int) -> bool:
         """Whether offsets are missing in the log itself (compaction, control records).
@@ -195,7 +195,7 @@ class Consumer:
 
     async def _watch(self, reader: LogReader) -> None:
         """Throw the reader away when records wait and none arrive: a wedged member says nothing on its own."""
-        if time.monotonic() - max(self._last_progress, self._watched) < STALL_SECONDS:
+        if time.monotonic() - max(self._batches.last_commit, self._watched) < STALL_SECONDS:
             return
         self._watched = time.monotonic()
         ends = await reader.end_offsets(list(self._next))

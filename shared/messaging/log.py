@@ -22,9 +22,8 @@ class LogReader(Protocol):
     """One member of a consumer group.
 
     `poll` returns at most `limit` records of each of some assigned partitions, in offset order, starting where `seek`
-    last pointed; none is left out for good. Every
-    rebalance voids every seek, also those of partitions that stay: until the next one their records may start anywhere.
-    Every method but `close` may raise `LogBroken`.
+    last pointed; none is left out for good. Every rebalance voids every seek, also those of partitions that stay: until
+    the next one their records may start anywhere. Every method but `close` may raise `LogBroken`.
     """
 
     async def open(self) -> None: ...

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import TypeVar
 
-from shared.errors import is_transient
+from shared.errors import DomainError, is_transient
+from shared.messaging.log import LogBroken
 
 T = TypeVar("T")
 
@@ -30,9 +31,18 @@ def backoff(failures: int, longest: float) -> float:
 
 
 async def together(*works: Coroutine[object, object, T]) -> list[T]:
-    """What they return. Where some fail the others are finished first; what ends the process is raised before what
-    only has its batch repeated."""
+    """What they return. Where some fail the others are finished first, and the gravest failure is raised."""
     outcomes = await asyncio.gather(*works, return_exceptions=True)
-    for failure in sorted((each for each in outcomes if isinstance(each, BaseException)), key=is_transient):
-        raise failure
+    if failures := [each for each in outcomes if isinstance(each, BaseException)]:
+        raise min(failures, key=_after_graver)
     return [each for each in outcomes if not isinstance(each, BaseException)]
+
+
+def _after_graver(failure: BaseException) -> int:
+    """Whoever calls goes on after a refusal, a broken log and a transient failure; each comes back when its work does.
+
+    A bug raised after one of these would be handled with it, and never be seen.
+    """
+    if is_transient(failure):
+        return 2
+    return 1 if isinstance(failure, DomainError | LogBroken) else 0

@@ -32,6 +32,9 @@ IDLE_SECONDS = 0.2
 HEAD_START = 2.0
 """Seconds from a process's beginning with a row to its claim, in which no other process begins with the same row."""
 
+WINDOW = 5_000
+"""Rows among which keys are looked for. Where the keys claimed at one time have more, some claimer finds nothing."""
+
 _SCHEDULE = Statement("""
     INSERT INTO timers (kind, provider_id, key, due_at, cause)
     SELECT :kind, :provider, key, CAST(due_at AS timestamptz), :cause
@@ -39,29 +42,38 @@ _SCHEDULE = Statement("""
 """)
 # Of a key's due rows the first written stands for all: who holds it holds the key, and while one is parked none runs.
 # A row with which another process has just begun is that one's, or many that begin at once would count as many deaths.
-# The keys are found in one pass over what is due: asked row by row whether an earlier one is there, a thousand people
-# with ten rows each take longer than scoring them. It is parked_because that is asked of `first`: asked for parked_at,
-# a database that counted the rows when there were few reads all that are due in `timers_due` anew for each key.
+# Keys are looked for among the rows that have waited longest: looked for in all that are due, each of a thousand claims
+# would read the half million rows of a changed template. Parked keys are left out of these, or the rows that wait for
+# one would in time be all that is looked at.
+# That `soonest` is in order and `first` locked within is what ends the search, and the locking, with the last key
+# claimed. `first` is asked for parked_because: asked for parked_at, a database that counted the rows when there were
+# few reads all that are due in `timers_due` anew for each key.
 _FIRST = """
-    FROM (SELECT provider_id, key, min(id) AS id, min(due_at) AS due_at FROM timers
-          WHERE kind = :kind AND (due_at <= :now OR parked_at IS NOT NULL)
-          GROUP BY provider_id, key HAVING bool_and(parked_at IS NULL)
-          ORDER BY min(due_at), min(id)) AS soonest
-    JOIN timers AS first USING (provider_id, key, id)
-    WHERE kind = :kind AND parked_because IS NULL AND id = coalesce(CAST(:only AS bigint), id)
-      AND (begun_at IS NULL OR id = :begun OR begun_at < clock_timestamp() - make_interval(secs => :head_start))
-    ORDER BY soonest.due_at, id
+    FROM (SELECT provider_id, key, min(due_at) AS due_at, min(id) AS place FROM (
+              SELECT provider_id, key, due_at, id FROM timers
+              WHERE kind = :kind AND due_at <= :now AND parked_at IS NULL AND (provider_id, key) NOT IN (
+                  SELECT provider_id, key FROM timers WHERE kind = :kind AND parked_at IS NOT NULL)
+              ORDER BY due_at, id LIMIT :window) AS waiting
+          GROUP BY provider_id, key ORDER BY min(due_at), min(id)) AS soonest
+    CROSS JOIN LATERAL (
+          SELECT id FROM timers WHERE kind = :kind AND (provider_id, key) = (soonest.provider_id, soonest.key)
+            AND id = (SELECT min(id) FROM timers
+                      WHERE kind = :kind AND (provider_id, key) = (soonest.provider_id, soonest.key) AND due_at <= :now)
+            AND id = coalesce(CAST(:only AS bigint), id) AND parked_because IS NULL
+            AND (begun_at IS NULL OR id = :begun OR begun_at < clock_timestamp() - make_interval(secs => :head_start))
+          FOR UPDATE SKIP LOCKED) AS first
+    ORDER BY soonest.due_at, soonest.place LIMIT :limit
 """
 # Whoever claims skips what another claimer holds. All rows of a key go, also those that became visible out of order.
 _CLAIM = text(f"""
-    WITH due AS MATERIALIZED (SELECT provider_id, key {_FIRST} LIMIT :limit FOR UPDATE OF first SKIP LOCKED)
+    WITH due AS MATERIALIZED (SELECT provider_id, key {_FIRST})
     DELETE FROM timers WHERE ctid = ANY (ARRAY(
         SELECT timers.ctid FROM due JOIN timers USING (provider_id, key) WHERE timers.kind = :kind
     ))
     RETURNING provider_id, key, cause
 """)  # noqa: S608 - the interpolated text is the constant above
 _BEGIN = text(f"""
-    WITH due AS MATERIALIZED (SELECT provider_id, key, id {_FIRST} LIMIT 1 FOR UPDATE OF first SKIP LOCKED)
+    WITH due AS MATERIALIZED (SELECT provider_id, key, id {_FIRST})
     UPDATE timers SET begun_at = clock_timestamp(), attempts = attempts + CASE WHEN timers.id = :begun THEN 0 ELSE 1 END
     FROM due
     WHERE timers.kind = :kind AND (timers.provider_id, timers.key, timers.id) = (due.provider_id, due.key, due.id)
@@ -108,7 +120,7 @@ async def run_due(
     `begun` is the row with which this process began; those of others are left to them.
     """
     async with database.begin(snapshot=timer.snapshot) as tx:
-        values = {"begun": begun, "only": only, "limit": timer.batch} | _due(timer, now)
+        values = _due(timer, now) | {"begun": begun, "only": only, "limit": timer.batch if only is None else 1}
         claimed = (await tx.execute(_CLAIM, values)).all()
         by_provider: dict[ProviderId, set[str]] = defaultdict(set)
         for provider, key, _ in claimed:
@@ -128,7 +140,7 @@ async def run_due(
 
 
 def _due(timer: Timer, now: datetime) -> dict[str, object]:
-    return {"kind": timer.kind, "now": now, "head_start": HEAD_START}
+    return {"kind": timer.kind, "now": now, "head_start": HEAD_START, "window": WINDOW}
 
 
 class TimerRuns:
@@ -186,7 +198,7 @@ class TimerRuns:
 
         Beginning again in the same process, after a transient failure, adds nothing: nothing has died.
         """
-        values = {"only": None, "begun": self._begun} | _due(self._timer, now)
+        values = _due(self._timer, now) | {"begun": self._begun, "only": None, "limit": 1}
         async with self._database.begin() as tx:
             found = (await tx.execute(_BEGIN, values)).one_or_none()
         if found is None:

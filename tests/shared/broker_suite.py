@@ -10,7 +10,7 @@ import pytest
 from shared.contracts.topics import Topic
 from shared.database import Database
 from shared.messaging.consumer import DataLost
-from shared.messaging.log import LogReader
+from shared.messaging.log import LogReader, Partition
 from tests.shared.brokers import Broker, HeldReader, LogSuite, advance_as_another_owner_would, applied, calls, ready
 from tests.shared.ledger import (
     Ledger,
@@ -74,6 +74,28 @@ class BrokerSuite(LogSuite):
         async with running(ledger.consumer(lambda: broker.reader(topic))):
             await eventually(lambda: applied(ledger, 10))
         assert await ledger.effects() == [f"k-{n}" for n in range(10)]
+
+    async def test_no_partition_is_left_out_for_good_however_much_waits_in_the_others(self, broker: Broker) -> None:
+        topic = broker.topic(12)
+        await broker.create(topic)
+        sent = [as_sent(event) for event in events(200)]
+        for number in range(12):
+            await broker.append(topic, sent, partition=number)
+        seen: set[Partition] = set()
+        reader = broker.reader(topic)
+        await reader.open()
+        try:
+            while len(reader.assigned()) < 12:
+                await reader.poll(2)
+            for partition in reader.assigned():
+                reader.seek(partition, 0)
+            for _ in range(50):
+                polled = await reader.poll(2)
+                assert all(len(records) <= 2 for records in polled.values())
+                seen |= polled.keys()
+        finally:
+            await reader.close()
+        assert {partition.number for partition in seen} == set(range(12))
 
     async def test_two_consumers_share_the_partitions_and_hand_them_over(
         self, broker: Broker, ledger_database: Database

@@ -9,7 +9,7 @@ import pytest
 
 from shared.contracts.topics import Topic
 from shared.errors import Conflict, RuleViolation
-from shared.messaging import dead_letters
+from shared.messaging import consumer, dead_letters
 from shared.messaging.dead_letters import SubscriptionHalted
 from shared.messaging.retries import PARK_AFTER
 from tests.shared.brokers import Broker, LogSuite, applied
@@ -75,6 +75,36 @@ class FatesSuite(LogSuite):
         assert await ledger.effects() == ["k-0", "k-1", "k-3", "k-4", "k-5"]
         assert await ledger.parked() == [(2, "impossible")]
         assert await ledger.position() == 6
+
+    async def test_a_consumer_that_goes_record_by_record_for_long_is_ready_while_it_goes_on(
+        self, broker: Broker, topic: Topic, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(consumer, "STALL_SECONDS", 1.0)
+        problems: list[str | None] = []
+
+        async def slowly(_: Sequence[str]) -> None:
+            await asyncio.sleep(0.25)
+            if len(ledger.calls) > 2:  # before that nothing is committed
+                problems.append(ours.unready())
+
+        async def hang(_: Sequence[str]) -> None:
+            await mended.wait()
+
+        async def unready() -> bool:
+            return ours.unready() is not None
+
+        mended = asyncio.Event()
+        ledger.before_effect = slowly
+        ledger.failures["k-9"].append(RuleViolation("not yet"))
+        await broker.append(topic, [as_sent(event) for event in events(10)])
+        ours = ledger.consumer(lambda: broker.reader(topic))
+        async with running(ours):
+            await eventually(lambda: applied(ledger, 10))
+            assert problems == [None] * 9
+            ledger.before_effect = hang
+            await broker.append(topic, [as_sent(kpi("k-10"))])
+            await eventually(unready)
+            mended.set()
 
     async def test_a_letter_is_replayed_once_when_what_was_wrong_is_mended(
         self, broker: Broker, topic: Topic, ledger: Ledger

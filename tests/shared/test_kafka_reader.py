@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
@@ -38,8 +39,8 @@ async def settings(kafka: KafkaBroker) -> KafkaSettings:
 
 
 @asynccontextmanager
-async def reading(settings: KafkaSettings) -> AsyncIterator[KafkaReader]:
-    reader = KafkaReader(settings, SERVICE, [TOPIC.name])
+async def reading(settings: KafkaSettings, topic: Topic = TOPIC) -> AsyncIterator[KafkaReader]:
+    reader = KafkaReader(settings, SERVICE, [topic.name])
     await reader.open()
     try:
         yield reader
@@ -47,12 +48,12 @@ async def reading(settings: KafkaSettings) -> AsyncIterator[KafkaReader]:
         await reader.close()
 
 
-async def append(settings: KafkaSettings, count: int, partition: int = 0) -> None:
+async def append(settings: KafkaSettings, count: int, partition: int = 0, topic: Topic = TOPIC) -> None:
     producer = ours.producer(settings)
     await producer.start()
     for sent in map(as_sent, events(count)):
         await producer.send_and_wait(
-            settings.kafka_topic_prefix + TOPIC.name, sent.value, sent.key, partition=partition
+            settings.kafka_topic_prefix + topic.name, sent.value, sent.key, partition=partition
         )
     await producer.stop()
 
@@ -109,6 +110,21 @@ async def test_one_poll_brings_full_batches_of_several_partitions(settings: Kafk
         await asyncio.sleep(1)  # all of it is fetched
         sizes = [[len(records) for records in (await reader.poll(10)).values()] for _ in range(3)]
     assert sizes == [[10] * TOPIC.partitions] * 3
+
+
+async def test_a_poll_brings_a_bounded_number_of_batches_and_several_polls_some_of_every_partition(
+    settings: KafkaSettings,
+) -> None:
+    wide = replace(TOPIC, name="wide", partitions=16)
+    await create_topics(settings, topics=[wide])
+    for partition in range(wide.partitions):
+        await append(settings, 40, partition, wide)
+    async with reading(settings, wide) as reader:
+        seek(reader, 0)
+        await asyncio.sleep(1)  # all of it is fetched
+        polls = [await reader.poll(2) for _ in range(wide.partitions)]
+    assert [[len(records) for records in poll.values()] for poll in polls] == [[2] * 6] * wide.partitions
+    assert {partition.number for poll in polls for partition in poll} == set(range(wide.partitions))
 
 
 async def test_a_rebalance_voids_the_seeks_of_partitions_that_stay(settings: KafkaSettings) -> None:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from itertools import permutations
 
-from shared.messaging.retries import backoff, pause
+import pytest
+
+from shared.errors import RuleViolation
+from shared.messaging.dead_letters import SubscriptionHalted
+from shared.messaging.log import LogBroken
+from shared.messaging.retries import backoff, pause, together
 
 
 def test_each_failure_doubles_the_pause_up_to_the_longest() -> None:
@@ -22,3 +28,23 @@ async def test_a_pause_ends_with_the_wish_to_stop() -> None:
     started = time.monotonic()
     await pause(stop, 60)
     assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize(
+    "by_gravity",
+    [
+        (KeyError("a bug"), RuleViolation("refused"), TimeoutError("for now")),
+        (SubscriptionHalted("halted"), LogBroken("broken"), ConnectionResetError("for now")),
+    ],
+    ids=["in timers", "in batches"],
+)
+async def test_of_works_that_fail_together_the_gravest_is_heard_whatever_their_order(
+    by_gravity: tuple[Exception, ...],
+) -> None:
+    async def fail(failure: Exception) -> None:
+        raise failure
+
+    for graver in range(len(by_gravity)):
+        for failures in permutations(by_gravity[graver:]):
+            with pytest.raises(type(by_gravity[graver])):
+                await together(*map(fail, failures))

@@ -171,9 +171,11 @@ class Gate:
         await note(tx, due)
 
 
+@pytest.mark.parametrize("window", [timers.WINDOW, 1], ids=["all rows looked at", "one"])
 async def test_what_is_scheduled_while_the_timer_runs_waits_for_nobody_and_runs_afterwards(
-    ledger_database: Database,
+    ledger_database: Database, monkeypatch: pytest.MonkeyPatch, window: int
 ) -> None:
+    monkeypatch.setattr(timers, "WINDOW", window)
     gate = Gate()
     await schedule(ledger_database, ["a"], NOON)
     running = asyncio.create_task(timers.run_due(ledger_database, Timer("rescore", gate), NOON))
@@ -185,6 +187,38 @@ async def test_what_is_scheduled_while_the_timer_runs_waits_for_nobody_and_runs_
     assert await running == 1
     assert await timers.run_due(ledger_database, Timer("rescore", note), NOON) == 1
     assert await ran(ledger_database) == Counter({"a": 2})
+
+
+@pytest.mark.parametrize("counted", [False, True], ids=["statistics of an empty table", "fresh statistics"])
+async def test_one_claimer_leaves_what_it_does_not_claim_to_the_others(
+    ledger_database: Database, ledger_urls: DatabaseUrls, postgres: PostgresServer, counted: bool
+) -> None:
+    gate = Gate()
+    keys = [f"p-{number:03}" for number in range(500)]
+    postgres.run_sql("VACUUM ANALYZE timers", ledger_urls.name)
+    for early in range(3):
+        await schedule(ledger_database, keys, NOON - timedelta(minutes=early))
+    if counted:
+        postgres.run_sql("VACUUM ANALYZE timers", ledger_urls.name)
+    first = asyncio.create_task(timers.run_due(ledger_database, Timer("rescore", gate, batch=100), NOON))
+    await gate.begun.wait()
+    others = [await timers.run_due(ledger_database, Timer("rescore", note, batch=100), NOON) for _ in range(5)]
+    assert others == [100, 100, 100, 100, 0]
+    gate.finish.set()
+    assert await first == 100
+    assert await ran(ledger_database) == Counter(keys)
+
+
+async def test_a_key_with_more_rows_than_are_looked_at_runs_with_all_of_them_and_then_the_others(
+    ledger_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timers, "WINDOW", 5)
+    for minutes in range(8):
+        await schedule(ledger_database, ["a"], NOON - timedelta(hours=1, minutes=minutes))
+    await schedule(ledger_database, ["b", "c"], NOON)
+    batch = Timer("rescore", note, batch=10)
+    assert [await timers.run_due(ledger_database, batch, NOON) for _ in range(3)] == [1, 2, 0]
+    assert await scheduled(ledger_database) == []
 
 
 async def test_a_later_time_of_a_key_does_not_hold_up_an_earlier_one(ledger_database: Database) -> None:
@@ -211,8 +245,8 @@ async def test_full_batches_run_two_at_once_but_the_first_of_a_process_alone(led
         at_work += 1
         await asyncio.sleep(0.1)
         seen.append(at_work)
-        await note(tx, due)
         at_work -= 1
+        await note(tx, due)
 
     keys = [f"k-{number:02}" for number in range(9)]
     await schedule(ledger_database, keys, NOON)
@@ -221,6 +255,27 @@ async def test_full_batches_run_two_at_once_but_the_first_of_a_process_alone(led
         pass
     assert await ran(ledger_database) == Counter(keys)
     assert seen == [1, 1, 2, 1, 1]
+
+
+@pytest.mark.parametrize("refused", ["k-1", "k-2"])
+async def test_a_bug_in_one_of_two_batches_at_once_is_no_refusal_of_the_other(
+    ledger_database: Database, refused: str
+) -> None:
+    both = asyncio.Barrier(2)
+
+    async def act(_: AsyncConnection, due: DueTimers) -> None:
+        if due.keys[0] in ("k-1", "k-2"):
+            await both.wait()
+            raise RuleViolation("no such thing") if due.keys == [refused] else KeyError("any bug")
+
+    for place, key in enumerate(("before", "still before", "k-1", "k-2")):
+        await schedule(ledger_database, [key], NOON - timedelta(minutes=10 - place))
+    runs = TimerRuns(ledger_database, Timer("rescore", act, batch=1, together=True))
+    with pytest.raises(KeyError):
+        while await asyncio.wait_for(runs.turn(NOON), 10):
+            pass
+    assert both.n_waiting == 0
+    assert [key for key, _ in await scheduled(ledger_database)] == ["k-1", "k-2"]
 
 
 async def test_on_a_snapshot_a_run_sees_one_state_and_gives_way_to_whoever_changed_its_rows(
@@ -354,6 +409,47 @@ async def test_a_key_that_ends_the_process_again_and_again_is_parked_and_all_oth
     assert await ran(lives.database) == Counter(key for key in keys if key != f"k-{deadly}")
 
 
+async def test_a_key_in_the_second_of_two_batches_at_once_is_parked_after_two_deaths_more(
+    ledger_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timers, "HEAD_START", 0.0)
+    dying = asyncio.Event()
+
+    async def act(tx: AsyncConnection, due: DueTimers) -> None:
+        if "k-7" in due.keys:
+            dying.set()
+            await asyncio.sleep(3600)
+        await asyncio.sleep(0.2)  # so that what is at work beside it dies with it
+        await note(tx, due)
+
+    async def one() -> None:
+        runs = TimerRuns(ledger_database, Timer("rescore", act, batch=2, together=True))
+        while await runs.turn(NOON):
+            pass
+
+    for place in range(10):
+        await schedule(ledger_database, [f"k-{place}"], NOON - timedelta(minutes=60 - place))
+    deaths = 0
+    while await died(asyncio.create_task(one()), dying):
+        dying.clear()
+        deaths += 1
+    assert deaths == PARK_AFTER + SINGLE_AFTER + 2
+    assert await ran(ledger_database) == Counter(f"k-{place}" for place in range(10) if place != 7)
+
+
+async def died(process: asyncio.Task[None], dying: asyncio.Event) -> bool:
+    """Whether it came to what kills it; it is killed then."""
+    killer = asyncio.create_task(dying.wait())
+    await asyncio.wait({process, killer}, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+    killer.cancel()
+    if process.done():
+        await process
+        return False
+    process.cancel()
+    await asyncio.wait({process, killer})
+    return True
+
+
 async def test_a_key_that_is_refused_is_parked_with_the_reason_and_ends_nothing(lives: Lives) -> None:
     await schedule(lives.database, [f"k-{number}" for number in range(8)], NOON)
     lives.refused = {"k-1", "k-6"}
@@ -409,6 +505,20 @@ async def test_while_a_key_is_parked_what_is_scheduled_for_it_waits(lives: Lives
     assert await lives.one()
     assert await ran(lives.database) == Counter(["a", "b"])
     assert await scheduled(lives.database) == []
+
+
+async def test_however_much_waits_for_a_parked_key_holds_up_no_other(
+    lives: Lives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timers, "WINDOW", 5)
+    lives.refused = {"a"}
+    await schedule(lives.database, ["a"], NOON)
+    assert await lives.one()
+    for minutes in range(8):
+        await schedule(lives.database, ["a"], NOON - timedelta(minutes=minutes))
+    await schedule(lives.database, ["b"], NOON)
+    assert await lives.one()
+    assert await ran(lives.database) == Counter(["b"])
 
 
 async def test_another_providers_parked_timer_is_as_absent_as_none_at_all(lives: Lives) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from shared.contracts.topics import Topic
 from shared.database import Database
+from shared.messaging.log import LogBroken
 from shared.messaging.retries import PARK_AFTER
 from tests.shared.brokers import applied
 from tests.shared.ledger import Ledger, as_sent, eventually, killed, kpi, run_until_it_fails, running
@@ -106,3 +107,40 @@ async def test_a_bug_ends_the_process_after_what_was_at_work_beside_it_is_finish
     with pytest.raises(KeyError):
         await task
     assert sorted(await ledger.effects()) == [f"first-{INNOCENT}", f"first-{DEADLY}", f"second-{INNOCENT}"]
+
+
+@pytest.mark.parametrize("handled", [LogBroken("the connection is gone"), TimeoutError()], ids=["log", "transient"])
+@pytest.mark.parametrize("bug_in", [INNOCENT, DEADLY])
+async def test_a_bug_is_raised_also_where_a_batch_beside_it_only_has_to_be_repeated(
+    broker: InMemory, topic: Topic, ledger: Ledger, handled: Exception, bug_in: int
+) -> None:
+    await tell(broker, topic, "first")
+    task = asyncio.create_task(run_until_it_fails(ledger.consumer(lambda: broker.reader(topic))))
+    await eventually(lambda: applied(ledger, 2))
+    ledger.failures[f"second-{bug_in}"].append(KeyError("any bug"))
+    ledger.failures[f"second-{1 - bug_in}"].append(handled)
+    await tell(broker, topic, "second")
+    with pytest.raises(KeyError):
+        await task
+
+
+async def test_a_batch_that_fails_for_now_is_repeated_and_those_at_work_beside_it_are_not(
+    broker: InMemory, topic: Topic, ledger: Ledger
+) -> None:
+    async def slowly(found: Sequence[str]) -> None:
+        await asyncio.sleep(0.2 if f"second-{INNOCENT}" in found else 0.02)
+
+    ledger.before_effect = slowly
+    await tell(broker, topic, "first")
+    async with running(ledger.consumer(lambda: broker.reader(topic))):
+        await eventually(lambda: applied(ledger, 2))
+        ledger.failures[f"second-{DEADLY}"].append(ConnectionResetError())
+        await tell(broker, topic, "second")
+        await eventually(lambda: applied(ledger, 4))
+        await tell(broker, topic, "third")
+        await eventually(lambda: applied(ledger, 6))
+    calls = [event for call in ledger.calls for event in call]
+    assert [calls.count(f"second-{partition}") for partition in (INNOCENT, DEADLY)] == [1, 2]
+    by_employee = await ledger.effects_by_employee()
+    assert by_employee == {f"e-{n}": [f"{mark}-{n}" for mark in ("first", "second", "third")] for n in range(2)}
+    assert await ledger.positions() == {INNOCENT: 3, DEADLY: 3}
