@@ -103,6 +103,10 @@ class _Claims(BaseModel):
     units: list[Annotated[UnitId, IDENTIFIER]] = []
 
 
+# A header's `crit` that is no list of texts is a TypeError to the library.
+_UNREADABLE = (JoseError, ValueError, TypeError)
+
+
 class TokenVerifier:
     """Believes the tokens of one issuer. Its keys are read at first use, kept, and kept on while it is unreachable."""
 
@@ -122,7 +126,7 @@ class TokenVerifier:
         try:
             signed = jws.extract_compact(token.encode("ascii"))
             kid = signed.headers().get("kid")
-        except (JoseError, ValueError) as error:
+        except _UNREADABLE as error:
             raise Unauthenticated("the token is not a signed JWT", code="malformed-token") from error
         if signed.headers().get("alg") not in ALGORITHMS:
             raise Unauthenticated(f"the token must be signed with one of {', '.join(ALGORITHMS)}", code="bad-signature")
@@ -135,7 +139,7 @@ class TokenVerifier:
             ) from error
         except BadSignatureError as error:
             raise Unauthenticated("the signature is not the issuer's", code="bad-signature") from error
-        except (JoseError, ValueError) as error:
+        except _UNREADABLE as error:
             raise Unauthenticated("the token and the issuer's key do not fit together", code="bad-signature") from error
         return self._principal(believed.payload or b"")
 

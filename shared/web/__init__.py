@@ -1,7 +1,7 @@
 """The HTTP edge that all services share: what a service's `api/` and `app.py` import."""
 
 from shared.web.application import create_app
-from shared.web.body import Body, Day, Router, Time, WithoutIdleZeros, read_body
+from shared.web.body import Body, Day, Router, Time, WithoutIdleZeros, Written, read_body
 from shared.web.etags import IfMatch
 from shared.web.idempotency import Once
 from shared.web.json import NAMED_TWICE, Repeated, check_depth, members, repeated_member
@@ -27,6 +27,7 @@ __all__ = [
     "Time",
     "Wiring",
     "WithoutIdleZeros",
+    "Written",
     "check_depth",
     "create_app",
     "members",

@@ -14,7 +14,16 @@ from typing import Annotated, Any, ClassVar, Protocol
 import zstandard
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    model_validator,
+)
 from starlette.types import Message, Receive, Scope
 
 from shared.field_problems import FieldProblem
@@ -90,6 +99,10 @@ def _require_utf8(body: bytes) -> None:
         raise Refusal(400, "not-utf8", f"byte {error.start} of the body is not UTF-8") from None
 
 
+# Each costs an inflater: a body of empty pieces would keep the process from everybody else for seconds.
+_MOST_PIECES = 1_000
+
+
 class _Inflater(Protocol):
     @property
     def eof(self) -> bool: ...
@@ -100,12 +113,14 @@ class _Inflater(Protocol):
 
 def _inflate(raw: bytes, limit: int, encoding: _Encoding) -> bytes:
     out = bytearray()
-    inflater = encoding.inflater()
+    inflater, pieces = encoding.inflater(), 1
     for start in range(0, len(raw), encoding.step):
         rest = raw[start : start + encoding.step]
         while rest:
             if inflater.eof:  # both formats allow several compressed pieces, one after the other
-                inflater = encoding.inflater()
+                inflater, pieces = encoding.inflater(), pieces + 1
+            if pieces > _MOST_PIECES:
+                raise _broken(encoding)
             try:
                 out += inflater.decompress(rest)
             except encoding.error:
@@ -159,6 +174,10 @@ class Body(BaseModel):
 # 0e-20000, and 1 with as many decimals of zero, are short numbers to every limit of digits, and no column holds them.
 WithoutIdleZeros = AfterValidator(lambda value: Decimal(plain(value)))
 """What every `Decimal` of a body is annotated with."""
+
+
+Written = Annotated[Decimal, PlainSerializer(plain, return_type=str)]
+"""A number of an answer. The database hands out 100000 as 1.0E+5, which few readers of JSON texts expect."""
 
 
 def _spelled(value: object) -> object:

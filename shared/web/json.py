@@ -44,7 +44,7 @@ def _outside_texts(raw: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """Stands where an object was that names `member` twice."""
+    """Stands where an object was that names `member` twice. What no text can hold of the name is escaped."""
 
     member: str
 
@@ -55,7 +55,7 @@ def members(pairs: list[tuple[str, object]]) -> dict[str, object] | Repeated:
     if len(found) == len(pairs):
         return found
     ((member, _),) = Counter(name for name, _ in pairs).most_common(1)
-    return Repeated(member)
+    return Repeated(member.encode(errors="backslashreplace").decode())
 
 
 def repeated_member(content: object) -> str | None:
@@ -87,7 +87,9 @@ def read_json(raw: bytes) -> object:
     if rb"\u0000" in raw.replace(rb"\\", b""):
         raise Refusal(400, "nul-character", "no text here can hold the character NUL")
     try:
-        content = json.loads(raw, object_pairs_hook=members, parse_float=_number, parse_constant=_refuse_constant)
+        # As text: of bytes the parser guesses the encoding, and what was checked before it was UTF-8.
+        text = raw.decode("utf-8-sig")
+        content = json.loads(text, object_pairs_hook=members, parse_float=_number, parse_constant=_refuse_constant)
     except ValueError as error:
         where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
         raise Refusal(400, "malformed-json", f"the body is not JSON{where}") from None

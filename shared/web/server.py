@@ -1,5 +1,5 @@
 """The server under the application. Nobody holds a connection by saying nothing on it, by never finishing a request, or
-by never reading the answer.
+by never reading the answer; and nobody fills the memory with what is neither head nor body of a reasonable size.
 
 uvicorn stops its clock at the first byte of a request. Here only a whole head stops it; the body's time is the edge's.
 """
@@ -17,9 +17,15 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from shared.settings import ServiceSettings
 
+MOST_HEAD_BYTES = 64 << 10
+_MOST_BYTES_BESIDE_BODY = 1 << 20
+"""Of the framing of its chunks and what follows them."""
+
 
 class _Protocol(HttpToolsProtocol):
     _clock: asyncio.TimerHandle
+    _in_head = True
+    _beside_body = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         super().connection_made(transport)
@@ -32,9 +38,29 @@ class _Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
         self._clock.cancel()
 
+    def data_received(self, data: bytes) -> None:
+        self._beside_body += len(data)
+        super().data_received(data)
+        # The parser keeps a head until it is whole, however large it grows.
+        if self._beside_body > (MOST_HEAD_BYTES if self._in_head else _MOST_BYTES_BESIDE_BODY):
+            self.send_400_response("The head of the request is too large.")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head, self._beside_body = True, 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # what follows the chunks of a body means nothing here
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
+        self._in_head = False
         self._clock.cancel()
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._beside_body -= len(body)
+        super().on_body(body)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

@@ -163,11 +163,25 @@ async def test_preferences_start_with_everything_on_and_are_changed_by_who_read_
         answer = await house.http.put("/preferences", json=off, headers={**me, "if-match": stale})
         assert answer.status_code == 412
     assert (await house.http.put("/preferences", json=off, headers=me)).json()["email"]["award-decided"] is False
-    assert (await house.http.put("/preferences", json=off, headers=me)).status_code == 428
+    other = {"email": {"award-decided": True}}
+    assert (await house.http.put("/preferences", json=other, headers=me)).status_code == 428
     on = await house.http.put("/preferences", json={"email": {}}, headers={**me, "if-match": '"1"'})
     assert (on.json()["version"], on.json()["email"]["award-decided"]) == (2, True)
     unknown = await house.http.put("/preferences", json={"email": {"gossip": False}}, headers=me)
     assert unknown.status_code == 422
+
+
+async def test_of_many_who_put_the_same_contact_at_once_one_creates_it_and_all_are_content(house: House) -> None:
+    admin, body = house.headers("hr_admin"), {"email": "ana@example.com"}
+    answers = await asyncio.gather(*(house.http.put("/contacts/e-1", json=body, headers=admin) for _ in range(6)))
+    assert sorted(answer.status_code for answer in answers) == [200] * 5 + [201]
+    assert (await house.http.put("/contacts/e-1", json=body, headers=admin)).headers["etag"] == '"1"'
+
+
+async def test_the_same_preferences_again_are_no_change(house: House) -> None:
+    me, body = house.headers("employee", employee="e-1"), {"email": {"award-decided": False}}
+    answers = [await house.http.put("/preferences", json=body, headers=me) for _ in range(3)]
+    assert [(answer.status_code, answer.json()["version"]) for answer in answers] == [(200, 1)] * 3
 
 
 async def test_of_two_first_preferences_at_once_one_is_told(house: House) -> None:

@@ -146,6 +146,12 @@ async def test_the_public_key_is_no_shared_secret(own_issuer: ServedIssuer, own_
     assert await reason_of(own_verifier, signed(secret, "HS256", own_issuer)) == "bad-signature"
 
 
+@pytest.mark.parametrize("crit", [5, True, 1.5, [5], [None], [["a"]], [{}]], ids=str)
+async def test_a_header_that_no_library_expects_is_no_token(verifier: TokenVerifier, crit: object) -> None:
+    head = base64.urlsafe_b64encode(json.dumps({"alg": "ES256", "crit": crit}).encode()).rstrip(b"=").decode()
+    assert await reason_of(verifier, f"{head}.e30.AA") in ("malformed-token", "bad-signature")
+
+
 async def test_an_unsigned_token_is_nothing(own_issuer: ServedIssuer, own_verifier: TokenVerifier) -> None:
     head, claims = (
         base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")

@@ -153,9 +153,24 @@ async def test_json_bodies_of_ordinary_routes_may_be_compressed(notes: httpx.Asy
         b'{"text": "a"',
         b'{"text": "a"}}',
         b'{"text": "\xff"}',
+        '{"text": "a"}'.encode("utf-16-le"),
+        '{"text": "a"}'.encode("utf-32-be"),
+        ('{"text": "\u2200", "lines": ' + "[" * 5_000 + "]" * 5_000 + ', "x": "\u2200"}').encode("utf-16-le"),
         b'{"text": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     ],
-    ids=["nan", "infinity", "exponent", "digits", "cut", "unbalanced", "not utf-8", "deep"],
+    ids=[
+        "nan",
+        "infinity",
+        "exponent",
+        "digits",
+        "cut",
+        "unbalanced",
+        "not utf-8",
+        "utf-16",
+        "utf-32",
+        "deep utf-16",
+        "deep",
+    ],
 )
 async def test_json_that_no_number_or_parser_can_hold_is_a_bad_request(
     notes: httpx.AsyncClient, bearer: Bearer, body: bytes
@@ -172,8 +187,9 @@ async def test_json_that_no_number_or_parser_can_hold_is_a_bad_request(
         (b'{"text": "a", "text": "a"}', "/text"),
         (b'{"text": "a", "lines": [1, {"a/b": 1, "a/b": 2}]}', "/lines/1/a~1b"),
         (b'{"text": "a", "lines": {"x": {"y": 1, "z": [], "y": 2}}}', "/lines/x/y"),
+        (rb'{"text": "a", "lines": {"\ud800": 1, "\ud800": 2}}', r"/lines/\ud800"),
     ],
-    ids=["the body's own", "the same twice", "in a list", "deep"],
+    ids=["the body's own", "the same twice", "in a list", "deep", "a lone surrogate"],
 )
 async def test_a_member_that_is_named_twice_is_pointed_at(
     notes: httpx.AsyncClient, bearer: Bearer, body: bytes, pointer: str
@@ -225,3 +241,19 @@ def test_any_shallow_json_passes(value: object) -> None:
 
 def test_the_depth_of_a_large_flat_body_is_checked_in_passing() -> None:
     check_depth(b"[" + b",".join([b'{"id": "x", "at": {"y": [1]}}'] * 100_000) + b"]")
+
+
+async def test_a_body_of_a_hundred_thousand_empty_pieces_is_refused_at_once(
+    notes: httpx.AsyncClient, bearer: Bearer
+) -> None:
+    piece = zstandard.ZstdCompressor().compress(b"")
+    headers = {**bearer("hr_admin"), "Content-Type": "application/json", "Content-Encoding": "zstd"}
+    answer = await notes.post("/v1/notes", content=piece * 100_000, headers=headers)
+    assert kind(answer) == (400, "broken-encoding")
+
+
+async def test_a_body_may_come_in_several_pieces(notes: httpx.AsyncClient, bearer: Bearer) -> None:
+    for name, compress in (("zstd", zstandard.ZstdCompressor().compress), ("gzip", gzip.compress)):
+        body = b"".join(compress(bytes([byte])) for byte in b'{"text": "in pieces"}')
+        headers = {**bearer("hr_admin"), "Content-Type": "application/json", "Content-Encoding": name}
+        assert (await notes.post("/v1/notes", content=body, headers=headers)).status_code == 201

@@ -138,3 +138,35 @@ async def test_an_answer_that_is_never_read_ends_the_connection(port: int) -> No
         with pytest.raises(ConnectionError):
             while await loop.sock_recv(client, 1 << 20):
                 pass
+
+
+@pytest.mark.parametrize("line", [b"a:b\r\n", b"x" * 65_536], ids=["many headers", "one header"])
+async def test_a_head_that_grows_and_grows_is_refused(port: int, line: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /livez HTTP/1.1\r\nHost: notes\r\na:")
+    with suppress(ConnectionError):
+        for _ in range((8 << 20) // len(line)):
+            writer.write(line)
+            await writer.drain()
+    with suppress(ConnectionError):
+        assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+    with pytest.raises(ConnectionError):
+        for _ in range(20):
+            writer.write(line)
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+
+async def test_what_follows_the_chunks_of_a_body_is_left_out_and_bounded(port: int, bearer: Bearer) -> None:
+    start = head(bearer, 0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+    body = b'f\r\n{"text": "yes"}\r\n0\r\n'
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(start + body + b"Content-Encoding: zstd\r\n\r\n")
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 201 ")
+    await reader.readuntil(b"}")
+    writer.write(start + body + b"a:")
+    with pytest.raises(ConnectionError):
+        for _ in range(100):
+            writer.write(b"x" * 65_536)
+            await writer.drain()
+            await asyncio.sleep(0.01)

@@ -118,8 +118,10 @@ def _line(raw: object) -> object:
 
 def _loads(raw: bytes) -> object:
     # Whole numbers too become Decimal: an int of a million digits takes minutes to make, a Decimal does not.
+    # As text: of bytes the parser guesses the encoding, and what was checked before it was UTF-8.
+    text = raw.decode("utf-8-sig")
     return json.loads(
-        raw, object_pairs_hook=members, parse_float=_number, parse_int=Decimal, parse_constant=lambda _: _NAN
+        text, object_pairs_hook=members, parse_float=_number, parse_int=Decimal, parse_constant=lambda _: _NAN
     )
 
 

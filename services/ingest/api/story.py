@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from decimal import Decimal
 from typing import Annotated, Literal, Self
 
 from fastapi import Query, Response
@@ -17,7 +16,7 @@ from services.ingest.store.journal import ConflictRow, StoryRow
 from shared.auth import Principal, Role
 from shared.contracts.ids import IDENTIFIER, KpiEventId, SourceId
 from shared.errors import NotFound
-from shared.web import App, Page, Paging, Router, requires
+from shared.web import App, Page, Paging, Router, Written, requires
 
 router = Router(prefix="/kpi-events", tags=["kpi events"])
 conflicts_router = Router(prefix="/conflicts", tags=["kpi events"])
@@ -34,8 +33,8 @@ class RevisionOut(BaseModel):
     revision: int
     occurred_at: datetime
     occurred_on: date
-    numerator: Decimal | None
-    denominator: Decimal | None
+    numerator: Written | None
+    denominator: Written | None
     recorded_at: datetime
     trace_id: str | None
     announced: bool
@@ -63,8 +62,8 @@ class EffectiveOut(BaseModel):
     voided: bool
     occurred_at: datetime
     occurred_on: date
-    numerator: Decimal | None
-    denominator: Decimal | None
+    numerator: Written | None
+    denominator: Written | None
 
 
 class StoryOut(RevisionOut):

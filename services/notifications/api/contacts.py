@@ -112,10 +112,12 @@ async def put_contact(
     employee: Employee, body: ContactIn, who: Editor, app: App, if_match: IfMatch, response: Response
 ) -> ContactOut:
     async with app.database.begin(who.tenant) as tx:
-        saved = await commands.put(tx, who.tenant, body.of(employee), if_match, by=who.subject, now=app.clock())
-    response.headers["ETag"] = etag(saved.version)
-    response.status_code = 201 if saved.version == 1 else 200
-    return ContactOut.of(saved)
+        contact, created = await commands.put(
+            tx, who.tenant, body.of(employee), if_match, by=who.subject, now=app.clock()
+        )
+    response.headers["ETag"] = etag(contact.version)
+    response.status_code = 201 if created else 200
+    return ContactOut.of(contact)
 
 
 @router.delete("/{employee}", status_code=204)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -25,20 +25,21 @@ class Loaded:
 
 async def put(
     tx: AsyncConnection, provider: ProviderId, contact: Contact, if_match: Precondition, *, by: str, now: datetime
-) -> Contact:
-    """Create, or change what the caller has read; the same again is no change."""
+) -> tuple[Contact, bool]:
+    """Create, or change what the caller has read; the same again is no change. What stands, and whether it is new."""
     current = await contacts.find(tx, contact.employee, lock=True)
-    if_match.check(current.version if current else 0)
+    changes = current is None or replace(current, version=0) != contact
+    if_match.check(current.version if current else 0, changes=changes)
     saved = await contacts.save(tx, provider, [contact], now)
     if not saved:
         found = current or await contacts.find(tx, contact.employee, lock=True)
         if found is None:
             raise NotFound("the contact was deleted meanwhile")
-        return found
+        return found, False
     if current is None:  # somebody else may have created it since: judged as though it had been there
         if_match.check(saved[0].version - 1)
     await audit.record(tx, by, now, "contact.saved", f"contact/{contact.employee}")
-    return saved[0]
+    return saved[0], current is None
 
 
 async def load(
@@ -67,9 +68,11 @@ async def delete(
 async def put_preferences(
     tx: AsyncConnection, provider: ProviderId, employee: EmployeeId, off: frozenset[Kind], if_match: Precondition
 ) -> int:
-    """State which kinds come without mail; the new version."""
-    _, version = await contacts.email_off(tx, employee, lock=True)
-    if_match.check(version)
+    """State which kinds come without mail; the same again is no change. The version that stands."""
+    current, version = await contacts.email_off(tx, employee, lock=True)
+    if_match.check(version, changes=off != current)
+    if version and off == current:
+        return version
     saved = await contacts.save_email_off(tx, provider, employee, off, version)
     if saved is None:  # the first were put since: judged as though they had been there
         return await put_preferences(tx, provider, employee, off, if_match)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
-from decimal import Decimal
 from typing import Annotated, Literal, Self
 
 from fastapi import Response
@@ -22,7 +21,7 @@ from services.scoring.store.lineage import Behind, Wanted
 from shared.auth import Principal
 from shared.contracts.ids import IDENTIFIER, MetricKey
 from shared.errors import NotFound
-from shared.web import App, Paging, Router
+from shared.web import App, Paging, Router, Written
 
 router = Router(prefix="/cycles/{cycle}/scorecards", tags=["scorecards"])
 
@@ -35,8 +34,8 @@ class BranchOut(BaseModel):
     source: str
     starts_on: date
     ends_on: date
-    numerator: Decimal
-    denominator: Decimal
+    numerator: Written
+    denominator: Written
     events: int
 
 
@@ -48,8 +47,8 @@ class LeafOut(BaseModel):
     effective_event: str
     revision: int
     occurred_on: date
-    numerator: Decimal
-    denominator: Decimal
+    numerator: Written
+    denominator: Written
 
     @classmethod
     def of(cls, leaf: Leaf) -> Self:
