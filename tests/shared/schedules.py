@@ -19,7 +19,7 @@ from tests.memory_broker import MemoryBroker, MemoryProducer
 from tests.shared.disturbances import EMPLOYEES, Sending, World, new_world
 from tests.shared.ledger import SERVICE
 
-PARTITIONS = 3
+PARTITIONS = KPI_EVENTS.partitions
 
 
 class InMemory:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
@@ -55,7 +54,7 @@ async def test_one_schedule_on_kafka(
     settings_for: Callable[[DatabaseUrls], ServiceSettings], ledger_urls: DatabaseUrls
 ) -> None:
     settings = settings_for(ledger_urls)
-    await kafka.create_topics(settings, topics=[replace(KPI_EVENTS, partitions=PARTITIONS)])
+    await kafka.create_topics(settings, topics=[KPI_EVENTS])
     log = OnKafka(settings)
     world = await new_world(log, settings)
     for employee in range(EMPLOYEES):

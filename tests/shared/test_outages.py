@@ -10,7 +10,6 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
@@ -32,7 +31,7 @@ from tests.shared.brokers import applied
 from tests.shared.ledger import SERVICE, Ledger, create_tables, events, eventually, running
 from tests.shared.reading import read
 
-TOPIC = replace(KPI_EVENTS, partitions=3)
+TOPIC = KPI_EVENTS
 PEOPLE = 6
 
 
