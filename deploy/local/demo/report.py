@@ -128,7 +128,8 @@ def _show_addresses(console: Console, course: Course) -> None:
         table.add_row(name, address)
     console.print(table)
     world = course.world
-    token = f"make token ROLE=hr_admin PROVIDER={world.provider} EMPLOYEE={world.administrator.id}"
+    roles = '"hr_admin compensation_admin"'  # who may open all of them
+    token = f"make token ROLE={roles} PROVIDER={world.provider} EMPLOYEE={world.administrator.id}"
     console.print(f"A token for them: {token}", highlight=False, soft_wrap=True)
 
 
